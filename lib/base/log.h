@@ -1,0 +1,54 @@
+// Log lines as `level target message key=value ...`. The only header that names spdlog; formatting is fmt.
+//
+// Thread-safe. Levels can be changed at run time (the /logging admin page). Nothing is logged per byte.
+#pragma once
+
+#include <spdlog/fmt/fmt.h>
+
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "lib/base/result.h"
+
+namespace weft::log {
+
+enum class Level { kTrace, kDebug, kInfo, kWarn, kError, kOff };
+enum class Format { kPlain, kJson };
+
+// "info", "warn", "error", "debug", "trace", "off", case-insensitive.
+Result<Level> parse_level(std::string_view text);
+std::string_view to_string(Level level);
+
+// Sets output format and the filter, RUST_LOG style: "info" or "warn,access=info,dns=debug" (targets are prefixes).
+// Called once before any other thread starts; set_filter may be called at any time.
+void init(Format format, std::string_view filter);
+Result<void> set_filter(std::string_view filter);
+std::string current_filter();
+
+bool enabled(Level level, std::string_view target);
+
+// One `key=value` of a line. Values that contain spaces or quotes are quoted in plain format.
+struct Field {
+  std::string_view key;
+  std::string value;
+  // Written bare in JSON (numbers) instead of as a string.
+  bool bare = false;
+};
+
+// Writes one line. `message` is constant lower-case text without a full stop.
+void write(Level level, std::string_view target, std::string_view message, std::initializer_list<Field> fields = {});
+void write(Level level, std::string_view target, std::string_view message, const Field* fields, std::size_t count);
+
+// Flushes buffered lines; called before exit.
+void flush();
+
+}  // namespace weft::log
+
+// WEFT_LOG(kInfo, "inpod", "proxy started", {"uid", uid}, {"port", fmt::to_string(port)});
+#define WEFT_LOG(level, target, ...)                                                                     \
+  do {                                                                                                   \
+    if (::weft::log::enabled(::weft::log::Level::level, target)) WEFT_LOG_IMPL(level, target, __VA_ARGS__); \
+  } while (false)
+#define WEFT_LOG_IMPL(level, target, message, ...) \
+  ::weft::log::write(::weft::log::Level::level, target, message, {__VA_ARGS__})
