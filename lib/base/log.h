@@ -28,12 +28,14 @@ std::string current_filter();
 
 bool enabled(Level level, std::string_view target);
 
-// One `key=value` of a line. Values that contain spaces or quotes are quoted in plain format.
+// How a value is written: text is quoted in both formats, a displayed value (an address) only in JSON, a number in neither.
+enum class FieldKind { kText, kDisplay, kNumber };
+
+// One `key=value` of a line.
 struct Field {
   std::string_view key;
   std::string value;
-  // Written bare in JSON (numbers) instead of as a string.
-  bool bare = false;
+  FieldKind kind = FieldKind::kText;
 };
 
 // Writes one line. `message` is constant lower-case text without a full stop.

@@ -1,0 +1,79 @@
+#include "lib/io/pump.h"
+
+#include "lib/async/scope.h"
+
+namespace weft::io {
+namespace {
+
+struct Shared {
+  bool reset = false;
+  Result<void> outcome;
+  void note(Error error) {
+    if (outcome) outcome = fail(std::move(error));
+  }
+};
+
+// Copies one direction. `back` is the same pair seen from the other side: its source is our destination.
+Task<void> copy(Stream& source, Stream& destination, std::uint64_t& total, const std::function<void(std::uint64_t)>& report,
+                Shared& shared, const char* what) {
+  for (;;) {
+    auto data = co_await source.read(kPumpReadMax);
+    if (!data) {
+      const auto code = data.error().code();
+      if (code == ErrorCode::kReset) {
+        shared.reset = true;
+        destination.abort(AbortReason::kReset);
+      } else {
+        if (code != ErrorCode::kCancelled) shared.note(std::move(data.error()).within(what));
+        destination.abort(AbortReason::kCancel);
+      }
+      co_return;
+    }
+    if (data->empty()) {
+      auto finished = co_await destination.shutdown_write();
+      (void)finished;  // a destination that is already gone shows itself in the other direction
+      co_return;
+    }
+    const auto size = data->size();
+    auto written = co_await destination.write(std::move(*data));
+    if (!written) {
+      const auto code = written.error().code();
+      if (code == ErrorCode::kReset || code == ErrorCode::kClosed) {
+        shared.reset = true;
+        source.abort(AbortReason::kReset);
+      } else {
+        if (code != ErrorCode::kCancelled) shared.note(std::move(written.error()).within(what));
+        source.abort(AbortReason::kCancel);
+      }
+      co_return;
+    }
+    source.consumed(size);
+    total += size;
+    if (report) report(size);
+  }
+}
+
+}  // namespace
+
+Task<PumpResult> pump(Loop& loop, Stream& a, Stream& b, PumpCounters& counters, StopToken stop) {
+  Shared shared;
+  bool stopped = false;
+  {
+    StopCallback on_stop(stop, [&] {
+      stopped = true;
+      a.abort(AbortReason::kCancel);
+      b.abort(AbortReason::kCancel);
+    });
+    Scope back(loop);
+    back.spawn(copy(b, a, counters.b_to_a, counters.on_b_to_a, shared, "receive"));
+    co_await copy(a, b, counters.a_to_b, counters.on_a_to_b, shared, "send");
+    co_await back.join();
+  }
+  PumpResult result;
+  result.reset = shared.reset;
+  result.outcome = std::move(shared.outcome);
+  if (stopped && result.outcome) result.outcome = fail(ErrorCode::kCancelled, "connection closed by us");
+  co_return result;
+}
+
+}  // namespace weft::io
