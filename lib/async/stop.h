@@ -43,11 +43,10 @@ class StopCallback : public ListLink {
   std::function<void()> action_;
 };
 
+// Copies are the same source.
 class StopSource {
  public:
   StopSource() : state_(std::make_shared<detail::StopState>()) {}
-  StopSource(StopSource&&) = default;
-  StopSource& operator=(StopSource&&) = default;
 
   StopToken token() const {
     StopToken token;
