@@ -1,0 +1,20 @@
+#include "lib/tls/detail/openssl.h"
+
+namespace weft::tls::detail {
+
+std::string take_error_text() {
+  const unsigned long code = ERR_get_error();
+  ERR_clear_error();
+  if (code == 0) return {};
+  const char* reason = ERR_reason_error_string(code);
+  return reason ? std::string(reason) : "error " + std::to_string(code);
+}
+
+std::unexpected<Error> fail_openssl(std::string_view context) {
+  std::string text(context);
+  const std::string reason = take_error_text();
+  if (!reason.empty()) text += ": " + reason;
+  return fail(ErrorCode::kTls, std::move(text));
+}
+
+}  // namespace weft::tls::detail

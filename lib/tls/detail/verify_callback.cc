@@ -1,0 +1,27 @@
+#include "lib/tls/detail/verify_callback.h"
+
+namespace weft::tls::detail {
+
+int verify_peer(X509_STORE_CTX* store, void*) {
+  const auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto* check = static_cast<PeerCheck*>(SSL_get_app_data(ssl));
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(check->verification.now).time_since_epoch().count();
+  X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(store), static_cast<std::time_t>(seconds));
+  if (X509_verify_cert(store) != 1) {
+    const char* reason = X509_verify_cert_error_string(X509_STORE_CTX_get_error(store));
+    check->error = Error(ErrorCode::kTls, std::string("invalid peer certificate: ") + reason);
+    return 0;
+  }
+  auto names = alternative_names(X509_STORE_CTX_get0_cert(store));
+  Result<std::optional<model::Identity>> verdict =
+      names ? check_peer(*names, check->verification.expectation) : fail(std::move(names).error());
+  if (!verdict) {
+    check->error = std::move(verdict).error();
+    X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION);
+    return 0;
+  }
+  check->identity = std::move(*verdict);
+  return 1;
+}
+
+}  // namespace weft::tls::detail

@@ -1,0 +1,28 @@
+#include "lib/tls/key.h"
+
+#include "lib/tls/detail/openssl.h"
+
+namespace weft::tls {
+
+Result<PrivateKey> PrivateKey::generate(KeyKind kind) {
+  EVP_PKEY* key = kind == KeyKind::kEd25519 ? EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519") : EVP_EC_gen("P-256");
+  if (!key) return detail::fail_openssl("cannot generate a private key");
+  return PrivateKey(std::shared_ptr<EVP_PKEY>(key, EVP_PKEY_free));
+}
+
+Result<PrivateKey> PrivateKey::from_pem(std::string_view pem) {
+  auto bio = detail::reader(pem);
+  // An empty pass phrase instead of the default callback, which would ask on the terminal.
+  char no_passphrase[] = "";
+  EVP_PKEY* key = PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, no_passphrase);
+  if (!key) return fail(ErrorCode::kInvalidArgument, "not a PEM private key: " + detail::take_error_text());
+  return PrivateKey(std::shared_ptr<EVP_PKEY>(key, EVP_PKEY_free));
+}
+
+std::string PrivateKey::to_pem() const {
+  detail::BioHandle bio(BIO_new(BIO_s_mem()));
+  PEM_write_bio_PKCS8PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr);
+  return detail::contents(bio.get());
+}
+
+}  // namespace weft::tls

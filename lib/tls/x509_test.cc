@@ -1,0 +1,117 @@
+#include "lib/tls/x509.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "lib/tls/test_authority.h"
+
+using namespace weft;
+using namespace weft::tls;
+
+namespace {
+const WallTime kNow{std::chrono::seconds(1'800'000'000)};
+const std::string kUri = "spiffe://cluster.local/ns/shop/sa/cart";
+}  // namespace
+
+TEST_CASE("a key survives its PKCS#8 form") {
+  auto key = PrivateKey::generate();
+  REQUIRE(key);
+  const std::string pem = key->to_pem();
+  CHECK(pem.starts_with("-----BEGIN PRIVATE KEY-----"));
+  auto again = PrivateKey::from_pem(pem);
+  REQUIRE(again);
+  CHECK(again->to_pem() == pem);
+  CHECK_FALSE(PrivateKey::from_pem("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"));
+  CHECK_FALSE(PrivateKey::from_pem(""));
+}
+
+TEST_CASE("a request names exactly one URI and proves its key") {
+  auto key = PrivateKey::generate();
+  REQUIRE(key);
+  auto pem = make_request(*key, kUri);
+  REQUIRE(pem);
+  CHECK(pem->starts_with("-----BEGIN CERTIFICATE REQUEST-----"));
+  auto request = Request::from_pem(*pem);
+  REQUIRE(request);
+  CHECK(request->names() == AlternativeNames{.uris = {kUri}});
+}
+
+TEST_CASE("a request with a broken signature is refused") {
+  auto key = PrivateKey::generate();
+  auto pem = make_request(*key, kUri);
+  REQUIRE(pem);
+  // The signature is at the end; changing its last full line breaks it and keeps the structure.
+  const std::size_t at = pem->find("\n-----END") - 12;
+  (*pem)[at] = (*pem)[at] == 'A' ? 'B' : 'A';
+  auto request = Request::from_pem(*pem);
+  REQUIRE_FALSE(request);
+  CHECK(request.error().code() == ErrorCode::kInvalidArgument);
+}
+
+TEST_CASE("an issued certificate says what its profile asked for") {
+  TestAuthority authority(kNow);
+  auto key = PrivateKey::generate();
+  auto pem = make_request(*key, kUri);
+  auto request = Request::from_pem(*pem);
+  REQUIRE(request);
+  auto ip = IpAddress::parse("10.1.2.3");
+  Profile profile = authority.leaf({.uris = {kUri}, .dns = {"cart.shop"}, .ips = {*ip}});
+  auto certificate = issue(authority.root(), authority.key(), *request, profile);
+  REQUIRE(certificate);
+  CHECK(certificate->names() == profile.names);
+  CHECK(certificate->not_before() == profile.not_before);
+  CHECK(certificate->not_after() == profile.not_after);
+  CHECK(certificate->subject().empty());
+  CHECK(certificate->issuer() == "CN=test root");
+  CHECK_FALSE(certificate->is_authority());
+  CHECK(authority.root().is_authority());
+  CHECK(certificate->matches(*key));
+  CHECK_FALSE(certificate->matches(authority.key()));
+  CHECK(certificate->signed_by(authority.root()));
+  CHECK_FALSE(certificate->signed_by(*certificate));
+  CHECK(certificate->serial().find_first_not_of("0123456789") == std::string::npos);
+  auto again = Certificate::from_pem(certificate->to_pem());
+  REQUIRE(again);
+  CHECK(*again == *certificate);
+}
+
+TEST_CASE("a bundle is read block by block, skipping or refusing what does not decode") {
+  TestAuthority one(kNow, "one"), two(kNow, "two");
+  const std::string broken = "-----BEGIN CERTIFICATE-----\nAAAAAAAA\n-----END CERTIFICATE-----\n";
+  const std::string bundle = "text before\n" + one.root().to_pem() + broken + two.root().to_pem();
+  CHECK_FALSE(parse_certificates(bundle));
+  auto roots = parse_certificates(bundle, BadBlocks::kSkip);
+  REQUIRE(roots);
+  REQUIRE(roots->size() == 2);
+  CHECK((*roots)[0].subject() == "CN=one");
+  CHECK((*roots)[1].subject() == "CN=two");
+  CHECK(parse_certificates(to_pem(*roots))->size() == 2);
+  CHECK_FALSE(parse_certificates(""));
+  CHECK_FALSE(parse_certificates(broken, BadBlocks::kSkip));
+}
+
+TEST_CASE("hostile PEM is an error, cut anywhere") {
+  TestAuthority authority(kNow);
+  const std::string pem = authority.root().to_pem();
+  for (std::size_t size = 0; size + 26 < pem.size(); size += 7) {
+    CHECK_FALSE(Certificate::from_pem(std::string_view(pem).substr(0, size)));
+  }
+  CHECK_FALSE(Certificate::from_pem(std::string(kPemSizeMax + 1, 'A')));
+  // Flipped bytes either fail or give some certificate; they never crash.
+  for (std::size_t at = 30; at + 40 < pem.size(); at += 5) {
+    std::string hostile = pem;
+    hostile[at] = hostile[at] == 'M' ? 'N' : 'M';
+    auto parsed = Certificate::from_pem(hostile);
+    if (parsed) CHECK((!parsed->signed_by(authority.root()) || *parsed == authority.root()));
+  }
+}
+
+TEST_CASE("credentials need a chain, a root and the right key") {
+  TestAuthority authority(kNow);
+  auto good = authority.credentials(kUri, 7);
+  CHECK(good->generation() == 7);
+  REQUIRE(good->identity());
+  CHECK(good->identity()->to_string() == kUri);
+  CHECK_FALSE(Credentials::create(good->key(), {}, {authority.root()}, 1));
+  CHECK_FALSE(Credentials::create(good->key(), good->chain(), {}, 1));
+  CHECK_FALSE(Credentials::create(authority.key(), good->chain(), {authority.root()}, 1));
+}
