@@ -12,7 +12,7 @@ TABLE = "weft-lab-services"
 def ruleset(services, endpoints, hide_local_callers=()):
     """The whole table as text. `services`: Service objects with addresses; `endpoints(service)`: its ready pods with podIPs.
     `hide_local_callers`: pod subnets of this node, when the kernel cannot translate replies inside a bridge."""
-    forward, reject = [], []
+    forward, reject, own = [], [], {"ip": set(), "ip6": set()}
     for service in services:
         spec = service["spec"]
         pods = endpoints(service)
@@ -31,6 +31,7 @@ def ruleset(services, endpoints, hide_local_callers=()):
                     for item in pod["status"].get("podIPs") or []:
                         if number and ipaddress.ip_address(item["ip"]).version == version:
                             goals.append("%s . %d" % (item["ip"], number))
+                            own[family].add("%s . %s" % (item["ip"], item["ip"]))
                 match = "%s daddr %s %s dport %d" % (family, address, protocol, port["port"])
                 if goals:
                     choice = ", ".join("%d : %s" % pair for pair in enumerate(goals))
@@ -44,12 +45,14 @@ def ruleset(services, endpoints, hide_local_callers=()):
              "  chain output { type nat hook output priority -100; jump services; }",
              "  chain forward { type filter hook forward priority filter; jump closed; }",
              "  chain local { type filter hook output priority filter; jump closed; }"]
-    if hide_local_callers:
-        lines.append("  chain postrouting { type nat hook postrouting priority srcnat;")
-        for subnet in hide_local_callers:
-            family = "ip6" if ":" in subnet else "ip"
-            lines.append("    ct status dnat %s saddr %s %s daddr %s masquerade" % (family, subnet, family, subnet))
-        lines.append("  }")
+    lines.append("  chain postrouting { type nat hook postrouting priority srcnat;")
+    for family, pairs in own.items():
+        if pairs:  # a pod that is given itself would see its own address as the caller's
+            lines.append("    ct status dnat %s saddr . %s daddr { %s } masquerade" % (family, family, ", ".join(sorted(pairs))))
+    for subnet in hide_local_callers:
+        family = "ip6" if ":" in subnet else "ip"
+        lines.append("    ct status dnat %s saddr %s %s daddr %s masquerade" % (family, subnet, family, subnet))
+    lines.append("  }")
     return "\n".join(lines + ["}", ""])
 
 
