@@ -1,0 +1,228 @@
+#include "certs/secret_manager.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <deque>
+
+#include "lib/async/manual_loop.h"
+#include "lib/tls/test_authority.h"
+
+using namespace weft;
+using namespace weft::certs;
+using namespace std::chrono_literals;
+
+namespace {
+
+model::Identity identity(const std::string& account) {
+  return *model::Identity::parse("spiffe://cluster.local/ns/shop/sa/" + account);
+}
+
+// An authority that answers when told to; each request waits at a gate unless the gate stands open.
+class FakeSource final : public CertificateSource {
+ public:
+  explicit FakeSource(Loop& loop) : loop_(loop), authority_(loop.clock().wall()), gate_(loop) { gate_.set(); }
+
+  Task<Result<CredentialsPtr>> fetch(model::Identity identity, std::uint64_t generation, StopToken stop) override {
+    asked.push_back(identity.service_account);
+    ++now;
+    most = std::max(most, now);
+    while (!gate_.is_set()) {
+      auto open = co_await gate_.wait(stop);
+      if (!open) {
+        --now;
+        co_return fail(std::move(open).error());
+      }
+    }
+    --now;
+    if (failing) co_return fail(ErrorCode::kUnavailable, "signing gRPC error (Unavailable): no route");
+    tls::Profile profile = authority_.leaf({.uris = {identity.to_string()}});
+    profile.not_before = loop_.clock().wall();
+    profile.not_after = profile.not_before + life;
+    co_return authority_.credentials(profile, generation);
+  }
+  void close_gate() { gate_.reset(); }
+  void open_gate() { gate_.set(); }
+
+  std::vector<std::string> asked;
+  bool failing = false;
+  Duration life = 1h;
+  int now = 0, most = 0;
+
+ private:
+  Loop& loop_;
+  tls::TestAuthority authority_;
+  Event gate_;
+};
+
+Task<void> keep(Task<Result<CredentialsPtr>> task, std::optional<Result<CredentialsPtr>>& out) {
+  auto outcome = co_await std::move(task);
+  out.emplace(std::move(outcome));
+}
+
+struct Rig {
+  ManualLoop loop;
+  FakeSource source{loop};
+  SecretManager manager{loop, source};
+  Scope scope{loop};
+  ~Rig() {
+    source.open_gate();
+    loop.run(manager.stop());
+    scope.request_stop();
+    loop.run(scope.join());
+  }
+  std::string state(const SecretPtr& secret) { return secret->current()->to_string(); }
+};
+
+}  // namespace
+
+TEST_CASE("a certificate is fetched once, waited for, and renewed at half life with a new generation") {
+  Rig rig;
+  rig.source.close_gate();
+  auto secret = rig.manager.request(identity("cart"), Priority::kWarmup);
+  CHECK(rig.manager.request(identity("cart"), Priority::kWarmup) == secret);
+  CHECK(rig.state(secret) == "Initializing");
+  std::optional<Result<CredentialsPtr>> got;
+  rig.scope.spawn(keep(secret->get(rig.loop, {}), got));
+  rig.loop.run_until_idle();
+  CHECK_FALSE(got.has_value());
+  rig.source.open_gate();
+  rig.loop.run_until_idle();
+  REQUIRE(got.has_value());
+  REQUIRE(got->has_value());
+  const auto first = (**got);
+  CHECK(rig.state(secret) == "Available");
+  CHECK(*rig.manager.shortest_life() == 1h);
+  rig.loop.advance(29min);
+  CHECK(secret->current()->credentials == first);
+  rig.loop.advance(2min);
+  CHECK(rig.source.asked.size() == 2);
+  CHECK(secret->current()->credentials->generation() > first->generation());
+}
+
+TEST_CASE("a waiting connection goes before warm-ups, warm-ups before renewals, at most eight at a time") {
+  Rig rig;
+  rig.source.close_gate();
+  for (int i = 0; i < 8; ++i) rig.manager.request(identity("busy" + std::to_string(i)), Priority::kWarmup);
+  auto slow = rig.manager.request(identity("background"), Priority::kBackground);
+  rig.manager.request(identity("warm"), Priority::kWarmup);
+  rig.manager.request(identity("bumped"), Priority::kWarmup);
+  rig.manager.request(identity("real"), Priority::kRealTime);
+  rig.manager.request(identity("bumped"), Priority::kRealTime);
+  rig.manager.request(identity("bumped"), Priority::kWarmup);  // never lowers
+  rig.loop.run_until_idle();
+  CHECK(rig.source.asked.size() == 8);
+  rig.source.open_gate();
+  rig.loop.run_until_idle();
+  CHECK(rig.source.most == 8);
+  REQUIRE(rig.source.asked.size() == 12);
+  CHECK(std::vector<std::string>(rig.source.asked.begin() + 8, rig.source.asked.end()) ==
+        std::vector<std::string>{"real", "bumped", "warm", "background"});
+}
+
+TEST_CASE("somebody waiting for a queued identity gives it precedence") {
+  Rig rig;
+  rig.source.close_gate();
+  for (int i = 0; i < 8; ++i) rig.manager.request(identity("busy" + std::to_string(i)), Priority::kWarmup);
+  rig.manager.request(identity("first"), Priority::kWarmup);
+  auto second = rig.manager.request(identity("second"), Priority::kWarmup);
+  std::optional<Result<CredentialsPtr>> got;
+  rig.scope.spawn(keep(second->get(rig.loop, {}), got));
+  rig.loop.run_until_idle();
+  rig.source.open_gate();
+  rig.loop.run_until_idle();
+  CHECK(rig.source.asked[8] == "second");
+}
+
+TEST_CASE("a failed renewal keeps the old certificate until it ends, and recovers") {
+  Rig rig;
+  auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+  rig.loop.run_until_idle();
+  const auto first = secret->current()->credentials;
+  REQUIRE(first);
+  rig.source.failing = true;
+  rig.loop.advance(45min);
+  CHECK(secret->current()->credentials == first);
+  CHECK(rig.source.asked.size() > 5);
+  CHECK(*rig.manager.shortest_life() == 15min);
+  rig.loop.advance(15min);
+  rig.loop.advance(1s);
+  CHECK(rig.state(secret) == "Unavailable: signing gRPC error (Unavailable): no route");
+  CHECK_FALSE(rig.manager.shortest_life());
+  // Callers do not wait for the next attempt.
+  auto got = rig.loop.run(secret->get(rig.loop, {}));
+  REQUIRE_FALSE(got);
+  CHECK(got.error().code() == ErrorCode::kUnavailable);
+  rig.source.failing = false;
+  rig.loop.advance(150s);
+  CHECK(rig.state(secret) == "Available");
+}
+
+TEST_CASE("attempts without any certificate back off") {
+  Rig rig;
+  rig.source.failing = true;
+  auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+  rig.loop.advance(60s);
+  CHECK(rig.source.asked.size() >= 5);
+  CHECK(rig.source.asked.size() <= 7);
+  CHECK(rig.manager.entries().front().next_attempt.has_value());
+}
+
+TEST_CASE("a forgotten identity is dropped while queued, while in flight and while scheduled") {
+  Rig rig;
+  rig.source.close_gate();
+  auto in_flight = rig.manager.request(identity("inflight"), Priority::kWarmup);
+  for (int i = 0; i < 7; ++i) rig.manager.request(identity("busy" + std::to_string(i)), Priority::kWarmup);
+  auto queued = rig.manager.request(identity("queued"), Priority::kWarmup);
+  std::optional<Result<CredentialsPtr>> waiter;
+  rig.scope.spawn(keep(queued->get(rig.loop, {}), waiter));
+  rig.loop.run_until_idle();
+  rig.manager.forget(identity("queued"));
+  rig.manager.forget(identity("inflight"));
+  rig.loop.run_until_idle();
+  REQUIRE(waiter.has_value());
+  REQUIRE_FALSE(waiter->has_value());
+  CHECK(waiter->error().message() == "the identity is no longer needed");
+  rig.source.open_gate();
+  rig.loop.run_until_idle();
+  CHECK(rig.state(in_flight) == "Unavailable: the identity is no longer needed");
+  CHECK(rig.manager.entries().size() == 7);
+  const std::size_t before = rig.source.asked.size();
+  for (int i = 0; i < 7; ++i) rig.manager.forget(identity("busy" + std::to_string(i)));
+  rig.loop.advance(2h);
+  CHECK(rig.source.asked.size() == before);
+  CHECK(rig.manager.entries().empty());
+  // Asked for again, it starts afresh.
+  auto again = rig.manager.request(identity("queued"), Priority::kWarmup);
+  rig.loop.run_until_idle();
+  CHECK(rig.state(again) == "Available");
+}
+
+TEST_CASE("a request without an answer gives its slot back") {
+  Rig rig;
+  rig.source.close_gate();
+  auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+  rig.loop.advance(31s);
+  CHECK(rig.state(secret) == "Unavailable: certificate request timed out after 30s");
+}
+
+TEST_CASE("a clock set forward is noticed before the old certificate's time") {
+  Rig rig;
+  auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+  rig.loop.run_until_idle();
+  rig.loop.manual_clock().set_wall(rig.loop.clock().wall() + 40min);
+  rig.loop.advance(5min);
+  CHECK(rig.source.asked.size() == 2);
+}
+
+TEST_CASE("many holders of many identities all get their certificate") {
+  Rig rig;
+  constexpr int kHolders = 200;
+  std::vector<std::optional<Result<CredentialsPtr>>> got(kHolders);
+  for (int i = 0; i < kHolders; ++i) {
+    auto secret = rig.manager.request(identity("account" + std::to_string(i % 40)), Priority::kRealTime);
+    rig.scope.spawn(keep(secret->get(rig.loop, {}), got[static_cast<std::size_t>(i)]));
+  }
+  rig.loop.run_until_idle();
+  CHECK(rig.source.asked.size() == 40);
+  for (const auto& one : got) CHECK((one.has_value() && one->has_value()));
+}
