@@ -1,0 +1,125 @@
+// Security rules are read strictly: what a rule says beyond what is understood marks it incomplete, and the translator
+// then takes the closed side.
+#include "lib/manifest/detail/decode.h"
+
+namespace weft::manifest::detail {
+
+namespace {
+
+MtlsMode decode_mode(const Reader& mtls) {
+  if (mtls && !mtls.value()->is_map()) {
+    mtls.problem(Level::kError, "InvalidValue", "expected a map with mode; taken as STRICT");
+    return MtlsMode::kStrict;
+  }
+  auto mode = mtls.any("mode");
+  auto text = mode.as_text();
+  if (!text) return mode ? MtlsMode::kStrict : MtlsMode::kUnset;
+  if (*text == "UNSET" || text->empty()) return MtlsMode::kUnset;
+  if (*text == "DISABLE") return MtlsMode::kDisable;
+  if (*text == "PERMISSIVE") return MtlsMode::kPermissive;
+  if (*text == "STRICT") return MtlsMode::kStrict;
+  mode.problem(Level::kError, "InvalidValue",
+               "\"" + text->substr(0, 100) + "\" is none of UNSET, DISABLE, PERMISSIVE, STRICT; taken as STRICT");
+  return MtlsMode::kStrict;
+}
+
+using Policy = AuthorizationPolicy;
+
+Policy::Terms terms(const Reader& reader, std::string_view name, std::string_view not_name) {
+  return {reader.texts(name), reader.texts(not_name)};
+}
+
+Policy::Source decode_source(const Reader& source) {
+  Policy::Source out;
+  out.principals = terms(source, "principals", "notPrincipals");
+  out.request_principals = terms(source, "requestPrincipals", "notRequestPrincipals");
+  out.namespaces = terms(source, "namespaces", "notNamespaces");
+  out.ip_blocks = terms(source, "ipBlocks", "notIpBlocks");
+  out.remote_ip_blocks = terms(source, "remoteIpBlocks", "notRemoteIpBlocks");
+  out.service_accounts = terms(source, "serviceAccounts", "notServiceAccounts");
+  return out;
+}
+
+Policy::Operation decode_operation(const Reader& operation) {
+  Policy::Operation out;
+  out.hosts = terms(operation, "hosts", "notHosts");
+  out.ports = terms(operation, "ports", "notPorts");
+  out.methods = terms(operation, "methods", "notMethods");
+  out.paths = terms(operation, "paths", "notPaths");
+  return out;
+}
+
+Policy::Rule decode_rule(const Reader& rule) {
+  Policy::Rule out;
+  out.line = rule.line();
+  if (rule.value() && !rule.value()->is_map() && !rule.value()->is_null())
+    rule.problem(Level::kError, "InvalidValue", "expected a map with from, to and when");
+  for (const auto& entry : rule.list("from")) out.from.push_back(decode_source(entry.map("source")));
+  for (const auto& entry : rule.list("to")) out.to.push_back(decode_operation(entry.map("operation")));
+  for (const auto& entry : rule.list("when")) out.when.push_back({entry.text("key"), terms(entry, "values", "notValues")});
+  out.incomplete = rule.failed();
+  return out;
+}
+
+TargetRef decode_target(const Reader& target) {
+  return {target.text("group"), target.text("kind"), target.text("name"), target.text("namespace"), target.text("sectionName")};
+}
+
+}  // namespace
+
+PeerAuthentication decode_peer_authentication(const Reader& object) {
+  PeerAuthentication out;
+  auto spec = object.map("spec");
+  out.selector = spec.map("selector").text_map("matchLabels");
+  out.has_selector = !out.selector.empty();
+  out.mode = decode_mode(spec.any("mtls"));
+  for (const auto& [key, entry] : spec.entries("portLevelMtls")) {
+    // The key is a number; written as text it means the same.
+    Value number;
+    number.kind = Value::Kind::kScalar;
+    number.text = key;
+    Problems ignored;
+    const auto port = Reader(&number, "", &ignored).as_integer(1, 65535);
+    if (!port) {
+      entry.problem(Level::kError, "InvalidValue", "a port is a number from 1 to 65535");
+      continue;
+    }
+    out.ports[static_cast<std::uint16_t>(*port)] = decode_mode(entry);
+  }
+  return out;
+}
+
+AuthorizationPolicy decode_authorization_policy(const Reader& object, const std::vector<Problem>& unknown_fields) {
+  AuthorizationPolicy out;
+  auto spec = object.map("spec");
+  out.selector = spec.map("selector").text_map("matchLabels");
+  out.has_selector = !out.selector.empty();
+  if (auto target = spec.map("targetRef")) out.targets.push_back(decode_target(target));
+  for (const auto& target : spec.list("targetRefs")) out.targets.push_back(decode_target(target));
+  const auto action = spec.text("action", "ALLOW");
+  if (action == "DENY") {
+    out.action = Policy::Action::kDeny;
+  } else if (action == "AUDIT") {
+    out.action = Policy::Action::kAudit;
+  } else if (action == "CUSTOM") {
+    out.action = Policy::Action::kCustom;
+  } else if (action != "ALLOW" && !action.empty()) {
+    spec.any("action").problem(Level::kError, "InvalidValue",
+                               "\"" + action.substr(0, 100) + "\" is none of ALLOW, DENY, AUDIT, CUSTOM");
+  }
+  out.provider = spec.map("provider").text("name");
+  out.unreadable = object.failed();
+  auto rules = spec.list("rules");
+  if (spec.any("rules") && !spec.any("rules").value()->is_list()) out.unreadable = true;
+  for (std::size_t i = 0; i < rules.size(); ++i) {
+    out.rules.push_back(decode_rule(rules[i]));
+    const auto prefix = rules[i].path() + ".";
+    if (unknown_fields.size() >= Problems::kKept) out.rules.back().incomplete = true;  // the list may have been cut
+    for (const auto& problem : unknown_fields) {
+      if (problem.path.starts_with(prefix)) out.rules.back().incomplete = true;
+    }
+  }
+  return out;
+}
+
+}  // namespace weft::manifest::detail
