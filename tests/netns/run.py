@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Runs the namespace suites: whole meshes of network namespaces on this machine, with the real programs. Needs root.
 
-    tests/netns/run.py [--build DIR] [--list] [WORD...]     only suites and cases whose name contains one of the words
+    tests/netns/run.py [--build DIR] [--list] [WORD...]     only suites of that name, and cases whose sentence has the word
 
 One line per case; the last line is "N passed, N failed, N skipped"."""
 import argparse
@@ -38,10 +38,12 @@ def cases_of(module):
 def choose(words):
     """[(suite name, module, cases)] that the words ask for."""
     chosen = []
-    for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "suite_*.py"))):
-        name = os.path.basename(path)[6:-3]
+    paths = sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "suite_*.py")))
+    names = [os.path.basename(path)[6:-3] for path in paths]
+    for name in names:
         module = importlib.import_module("suite_" + name)
-        wanted = [c for c in cases_of(module) if not words or any(w in name or w in c.sentence for w in words)]
+        wanted = [c for c in cases_of(module) if not words or name in words or
+                  any(word in c.sentence for word in words if word not in names)]
         if wanted:
             chosen.append((name, module, wanted))
     return chosen

@@ -90,6 +90,10 @@ class Lab:
                 yield
             finally:
                 self.depth -= 1
+                if not self.exists():
+                    with contextlib.suppress(OSError):
+                        os.unlink(handle.name)
+                        os.rmdir(ROOT)
 
     def start(self):
         """Everything but pods: namespaces, authority, agents, ztunnels. A failure takes back what was made."""
@@ -168,9 +172,6 @@ class Lab:
                              % (", ".join(left), name))
                 fabric.delete_namespace(name)
             shutil.rmtree(self.folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(ROOT, self.name + ".lock"))
-                os.rmdir(ROOT)
 
     # -------------------------------------------------------------- wanted state
     def apply(self, objects, source=None):

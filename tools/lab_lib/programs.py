@@ -5,7 +5,7 @@ import os
 import socket
 
 from . import fabric
-from .shell import LabError, Process, in_netns, netns_path, tail, wait_for
+from .shell import LabError, Process, in_netns, netns_path, wait_for
 
 CA_PORT = 15012
 CA_STATUS_PORT = 15013
@@ -87,11 +87,8 @@ class Programs:
         def probe():
             return http_get(self.prefix + part, port, path)[0] == 200
 
-        try:
-            wait_for("%s to say it is ready (http://127.0.0.1:%d%s in %s%s)" % (process.name, port, path, self.prefix, part),
-                     probe, READY_LIMIT_S, "read " + process.log, process.check_alive)
-        except LabError as problem:
-            raise LabError("%s\n  the end of its log:\n%s" % (problem, tail(process.log)))
+        wait_for("%s to say it is ready (http://127.0.0.1:%d%s in %s%s)" % (process.name, port, path, self.prefix, part),
+                 probe, READY_LIMIT_S, "read " + process.log, process.check_alive)
 
     def start_authority(self, extra=()):
         os.makedirs(self.ca_folder, 0o700, exist_ok=True)

@@ -158,7 +158,7 @@ class Process:
 
     def check_alive(self):
         if not self.alive():
-            raise LabError("%s has ended; the end of %s:\n%s" % (self.name, self.log, tail(self.log)))
+            raise LabError("%s has ended by itself; the end of %s:\n%s" % (self.name, self.log, tail(self.log)))
 
     def signal(self, number):
         if self.alive():
