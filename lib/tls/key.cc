@@ -1,5 +1,7 @@
 #include "lib/tls/key.h"
 
+#include <openssl/rand.h>
+
 #include "lib/tls/detail/openssl.h"
 
 namespace weft::tls {
@@ -23,6 +25,20 @@ std::string PrivateKey::to_pem() const {
   detail::BioHandle bio(BIO_new(BIO_s_mem()));
   PEM_write_bio_PKCS8PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr);
   return detail::contents(bio.get());
+}
+
+Result<std::string> random_token(std::size_t bytes) {
+  std::string raw(bytes, '\0');
+  if (RAND_bytes(reinterpret_cast<unsigned char*>(raw.data()), static_cast<int>(bytes)) != 1) {
+    return detail::fail_openssl("no randomness");
+  }
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text;
+  for (const char c : raw) {
+    text += kDigits[static_cast<unsigned char>(c) >> 4];
+    text += kDigits[static_cast<unsigned char>(c) & 15];
+  }
+  return text;
 }
 
 }  // namespace weft::tls

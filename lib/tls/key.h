@@ -33,4 +33,7 @@ class PrivateKey {
   std::shared_ptr<evp_pkey_st> key_;
 };
 
+// `bytes` unpredictable bytes as lower-case hexadecimal, for tokens.
+Result<std::string> random_token(std::size_t bytes);
+
 }  // namespace weft::tls
