@@ -1,0 +1,104 @@
+#include "lib/asio/detail/socket_listener.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "lib/asio/detail/descriptor.h"
+#include "lib/asio/stream.h"
+#include "lib/base/log.h"
+#include "lib/io/kernel_sockets.h"
+
+namespace weft::asio {
+namespace {
+
+// How long accepting pauses when the process is out of descriptors or memory.
+constexpr auto kPause = std::chrono::milliseconds(100);
+
+bool out_of_resources(int os_error) {
+  return os_error == EMFILE || os_error == ENFILE || os_error == ENOMEM || os_error == ENOBUFS;
+}
+
+class SocketListener final : public io::Listener {
+ public:
+  SocketListener(Loop& loop, Fd fd, SocketKind kind, const io::ListenOptions& options)
+      : loop_(loop), kind_(kind), options_(options), descriptor_(loop, std::move(fd)) {
+    if (kind_ == SocketKind::kTcp) address_ = linux::local_address(descriptor_.fd()).value_or(SocketAddress());
+  }
+  ~SocketListener() override { close(); }
+
+  Task<Result<io::Accepted>> accept(StopToken stop) override {
+    StopCallback on_stop(stop, [this] { wake(); });
+    for (;;) {
+      if (closed_ || stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "listener closed");
+      Fd fd(::accept4(descriptor_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      const int os_error = errno;
+      if (fd) {
+        Result<io::Accepted> accepted = io::Accepted();
+        if (kind_ == SocketKind::kTcp) accepted = io::describe_accepted(fd.get(), options_);
+        if (!accepted) continue;  // gone again
+        accepted->stream = make_stream(loop_, std::move(fd));
+        co_return accepted;
+      }
+      if (os_error == EAGAIN) {
+        co_await descriptor_.ready(Descriptor::kRead);
+      } else if (out_of_resources(os_error)) {
+        WEFT_LOG(kWarn, "socket", "accepting paused", {"error", Error::from_errno(os_error, "accept").message()});
+        StopSource pause;
+        pause_ = &pause;
+        auto slept = co_await sleep_for(loop_, kPause, pause.token());
+        (void)slept;
+        pause_ = nullptr;
+      }
+      // Anything else concerns the one connection that could not be taken (accept(2), "Error handling").
+    }
+  }
+
+  void close() override {
+    if (closed_) return;
+    closed_ = true;
+    ::shutdown(descriptor_.fd(), SHUT_RDWR);  // stops listening now, whoever else holds the socket
+    wake();
+    descriptor_.close();
+  }
+
+  SocketAddress address() const override { return address_; }
+  Result<void> set_transparent() override { return linux::set_transparent(descriptor_.fd()); }
+
+ private:
+  void wake() {
+    descriptor_.cancel();
+    if (pause_) pause_->request_stop();
+  }
+
+  Loop& loop_;
+  SocketKind kind_;
+  io::ListenOptions options_;
+  Descriptor descriptor_;
+  SocketAddress address_;
+  StopSource* pause_ = nullptr;
+  bool closed_ = false;
+};
+
+}  // namespace
+
+io::ListenerPtr make_listener(Loop& loop, Fd fd, SocketKind kind, const io::ListenOptions& options) {
+  return std::make_unique<SocketListener>(loop, std::move(fd), kind, options);
+}
+
+Task<Result<io::StreamPtr>> finish_connect(Loop& loop, Fd fd, int connect_error, std::string name, StopToken stop) {
+  if (connect_error == EINPROGRESS) {
+    Descriptor waiting(loop, std::move(fd));
+    StopCallback on_stop(stop, [&waiting] { waiting.cancel(); });
+    if (!stop.stop_requested()) co_await waiting.ready(Descriptor::kWrite);
+    if (stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "connect " + name + ": cancelled");
+    socklen_t size = sizeof connect_error;
+    connect_error = 0;
+    ::getsockopt(waiting.fd(), SOL_SOCKET, SO_ERROR, &connect_error, &size);
+    fd = waiting.release();
+  }
+  if (connect_error != 0) co_return fail_errno(connect_error, "connect " + name);
+  co_return make_stream(loop, std::move(fd));
+}
+
+}  // namespace weft::asio

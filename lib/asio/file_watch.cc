@@ -1,0 +1,104 @@
+// KernelFiles::watch: one inotify descriptor per watch, one mark per folder.
+//
+// Every event restarts a settle timer; when it fires the set of marked folders is brought up to date and the callback runs.
+// Folders are marked before the callback runs, and a folder that was new causes one more round: what was written into
+// it before it was marked is then seen by the callback's own listing, or by the event that follows. An overflowed queue
+// is just another event. A symbolic link to a folder is marked by its target's content, and the link itself by its parent.
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <set>
+
+#include "lib/asio/detail/descriptor.h"
+#include "lib/asio/files.h"
+#include "lib/async/scope.h"
+
+namespace weft::asio {
+namespace {
+
+constexpr int kDepthMax = 4;
+constexpr std::uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE |
+                                  IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+
+// Outlives the handle until its wait has come home.
+struct WatchState : std::enable_shared_from_this<WatchState> {
+  WatchState(Loop& owner, Fd inotify, std::string path, Duration delay, std::function<void()> callback)
+      : loop(owner), descriptor(owner, std::move(inotify)), directory(std::move(path)), settle(delay),
+        on_change(std::move(callback)), timer([this] { settled(); }) {}
+
+  void wait() {
+    descriptor.when_ready(Descriptor::kRead, [self = shared_from_this()] {
+      if (self->closed) return;
+      self->drain();
+      self->wait();
+    });
+  }
+
+  void drain() {
+    alignas(inotify_event) char events[4096];
+    bool any = false;
+    while (::read(descriptor.fd(), events, sizeof events) > 0) any = true;
+    if (any && !timer.armed()) loop.arm(timer, loop.now() + settle);
+  }
+
+  void settled() {
+    if (closed) return;
+    if (mark(directory, 0)) loop.arm(timer, loop.now() + settle);
+    auto keep_alive = shared_from_this();  // the callback may destroy the handle
+    on_change();
+  }
+
+  // Marks a folder and those below it; true when one was not marked before.
+  bool mark(const std::filesystem::path& folder, int depth) {
+    const int id = ::inotify_add_watch(descriptor.fd(), folder.c_str(), kEvents);
+    if (id < 0) return false;
+    bool fresh = marks.insert(id).second;  // the kernel gives one folder one number, and no number twice
+    std::error_code error;
+    if (depth == kDepthMax) return fresh;
+    for (std::filesystem::directory_iterator entries(folder, error), end; !error && entries != end; entries.increment(error)) {
+      std::error_code ignored;
+      if (entries->is_directory(ignored) && mark(entries->path(), depth + 1)) fresh = true;
+    }
+    return fresh;
+  }
+
+  Loop& loop;
+  Descriptor descriptor;
+  std::string directory;
+  Duration settle;
+  std::function<void()> on_change;
+  Timer timer;
+  std::set<int> marks;
+  bool closed = false;
+};
+
+class FileWatch final : public io::Files::Watch {
+ public:
+  explicit FileWatch(std::shared_ptr<WatchState> state) : state_(std::move(state)) {}
+  ~FileWatch() override {
+    state_->closed = true;
+    state_->timer.cancel();
+    state_->descriptor.close();
+  }
+
+ private:
+  std::shared_ptr<WatchState> state_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<io::Files::Watch>> KernelFiles::watch(const std::string& directory, Duration settle,
+                                                             std::function<void()> on_change) {
+  Fd fd(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  if (!fd) return fail_errno(errno, "inotify_init (raise fs.inotify.max_user_instances?)");
+  const int raw = fd.get();
+  if (::inotify_add_watch(raw, directory.c_str(), kEvents) < 0) return fail_errno(errno, "watch " + directory);
+  auto state = std::make_shared<WatchState>(loop_, std::move(fd), directory, settle, std::move(on_change));
+  state->mark(directory, 0);
+  state->wait();
+  return std::make_unique<FileWatch>(std::move(state));
+}
+
+}  // namespace weft::asio

@@ -1,0 +1,87 @@
+#include "lib/io/kernel_sockets.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "lib/base/check.h"
+#include "lib/base/log.h"
+
+namespace weft::io {
+namespace {
+
+Result<void> apply_keepalive(int fd, const std::optional<Keepalive>& keepalive) {
+  if (!keepalive) return {};
+  WEFT_TRY_VOID(linux::set_keepalive(fd, keepalive->time, keepalive->interval, keepalive->retries));
+  if (!keepalive->user_timeout) return {};
+  return linux::set_user_timeout(fd, keepalive->time + keepalive->retries * keepalive->interval);
+}
+
+}  // namespace
+
+Result<KernelSockets> KernelSockets::in_namespace(const Fd& netns, linux::Blocking blocking) {
+  KernelSockets sockets(blocking);
+  sockets.netns_ = netns.duplicate();
+  if (!sockets.netns_) return fail_errno(errno, "duplicate a network namespace's descriptor");
+  return sockets;
+}
+
+Result<Fd> KernelSockets::make_socket(bool ipv6) const {
+  if (!netns_) return linux::make_tcp_socket(ipv6, blocking_);
+  const Fd own(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!own) return fail_errno(errno, "open /proc/thread-self/ns/net");
+  if (::setns(netns_.get(), CLONE_NEWNET) != 0) return fail_errno(errno, "setns into a pod's network namespace");
+  auto fd = linux::make_tcp_socket(ipv6, blocking_);
+  // A thread that stayed behind would make every later socket in the wrong pod.
+  WEFT_CHECK(::setns(own.get(), CLONE_NEWNET) == 0);
+  return fd;
+}
+
+Result<Fd> KernelSockets::connecting(const SocketAddress& address, const ConnectOptions& options) const {
+  const auto& source = options.spoofed_source;
+  // The spoofed source decides the family, as upstream's does.
+  WEFT_TRY(Fd fd, make_socket(source ? source->is_v6() : address.ip().is_v6()));
+  WEFT_TRY_VOID(linux::set_mark(fd.get(), options.mark));
+  WEFT_TRY_VOID(apply_keepalive(fd.get(), options.keepalive));
+  // A pod that calls itself keeps its own address without help.
+  if (source && *source != address.ip()) {
+    if (auto bound = linux::bind_spoofed(fd.get(), *source); !bound) {
+      WEFT_LOG(kWarn, "socket", "source address not kept", {"source", source->to_string()},
+               {"error", bound.error().message()});
+    }
+  }
+  return fd;
+}
+
+Result<Fd> KernelSockets::listening(const SocketAddress& address, const ListenOptions& options) const {
+  const bool ipv6 = address.ip().is_v6();
+  WEFT_TRY(Fd fd, make_socket(ipv6));
+  WEFT_TRY_VOID(linux::set_mark(fd.get(), options.mark));
+  if (ipv6 && address.ip().is_unspecified()) WEFT_TRY_VOID(linux::set_dual_stack(fd.get()));
+  WEFT_TRY_VOID(options.reuse_port ? linux::set_reuse_port(fd.get()) : linux::set_reuse_address(fd.get()));
+  sockaddr_storage storage;
+  const socklen_t size = address.to_sockaddr(storage);
+  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
+    return fail_errno(errno, "bind " + address.to_string());
+  }
+  if (::listen(fd.get(), options.backlog) != 0) return fail_errno(errno, "listen " + address.to_string());
+  return fd;
+}
+
+Result<Accepted> describe_accepted(int fd, const ListenOptions& options) {
+  WEFT_TRY_VOID(linux::set_nodelay(fd));
+  WEFT_TRY_VOID(apply_keepalive(fd, options.keepalive));
+  Accepted accepted;
+  WEFT_TRY(accepted.peer, linux::peer_address(fd));
+  WEFT_TRY(accepted.local, linux::local_address(fd));
+  accepted.original_destination = accepted.local;
+  if (options.want_original_destination) {
+    WEFT_TRY(accepted.original_destination, linux::original_destination(fd));
+  }
+  return accepted;
+}
+
+}  // namespace weft::io
