@@ -374,8 +374,12 @@ class Lab:
             item["metadata"].setdefault("creationTimestamp",
                                         self.data["seen"].setdefault(manifests.key_of(item), _now()))
         items.sort(key=lambda o: (o["kind"] != "Namespace", manifests.key_of(o)))
+        items = [{"apiVersion": "v1", "kind": "Node",
+                  "metadata": {"name": node, "labels": {"kubernetes.io/hostname": node}},
+                  "status": {"addresses": [{"type": "InternalIP", "address": ip} for ip in fabric.ADDRESS[node]]}}
+                 for node in fabric.NODES] + items
         items += [self.pod_object(key) for key in sorted(self.data["pods"])]
-        text = yaml.dump_all(items, Dumper=_Dumper, sort_keys=False, default_flow_style=False) if items else ""
+        text = yaml.dump_all(items, Dumper=_Dumper, sort_keys=False, default_flow_style=False)
         write_file(os.path.join(self.folder, "state", "cluster.yaml"), text)
         self.save()
 

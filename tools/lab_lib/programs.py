@@ -115,10 +115,13 @@ class Programs:
         return process
 
     def start_ztunnel_unready(self, node, env=None):
+        token = os.path.join(self.tokens, node)
+        wait_for("the authority to write the token of " + node, lambda: os.path.exists(token), READY_LIMIT_S,
+                 "read " + os.path.join(self.folder, fabric.CONTROL, "weft-certs.log"))
         settings = {
             "PROXY_MODE": "shared", "NODE_NAME": node, "XDS_ADDRESS": "", "MANIFEST_DIR": self.state,
             "CA_ADDRESS": "https://%s:%d" % (fabric.ADDRESS[fabric.CONTROL][0], CA_PORT),
-            "CA_ROOT_CA": os.path.join(self.ca_folder, "root-cert.pem"), "AUTH_TOKEN": os.path.join(self.tokens, node),
+            "CA_ROOT_CA": os.path.join(self.ca_folder, "root-cert.pem"), "AUTH_TOKEN": token,
             "INPOD_UDS": self.zds_socket(node), "POD_NAME": "ztunnel-" + node, "POD_NAMESPACE": "istio-system",
             "SERVICE_ACCOUNT": "ztunnel", "RUST_LOG": self.log_level}
         settings.update(env or {})
