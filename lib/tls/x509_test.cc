@@ -2,6 +2,10 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+
 #include "lib/tls/test_authority.h"
 
 using namespace weft;
@@ -114,4 +118,37 @@ TEST_CASE("credentials need a chain, a root and the right key") {
   CHECK_FALSE(Credentials::create(good->key(), {}, {authority.root()}, 1));
   CHECK_FALSE(Credentials::create(good->key(), good->chain(), {}, 1));
   CHECK_FALSE(Credentials::create(authority.key(), good->chain(), {authority.root()}, 1));
+}
+
+namespace {
+// A certificate file of Istio's own tests; "" when they are not at hand.
+std::string fixture(const std::string& name) {
+  const char* shared = std::getenv("WEFT_SHARED");
+  if (!shared) return {};
+  std::ifstream file(std::string(shared) + "/fixtures/certificates/" + name);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+}  // namespace
+
+TEST_CASE("certificates of Istio's authority are read and verify") {
+  if (fixture("workload-cert.pem").empty()) SKIP("no fixtures");
+  auto leaf = Certificate::from_pem(fixture("workload-cert.pem"));
+  auto root = Certificate::from_pem(fixture("self-signed-root-cert.pem"));
+  REQUIRE(leaf.has_value());
+  REQUIRE(root.has_value());
+  CHECK(leaf->signed_by(*root));
+  CHECK(Certificate::from_pem(fixture("ec-workload-cert.pem"))->signed_by(*Certificate::from_pem(fixture("ec-root-cert.pem"))));
+  CHECK_FALSE(Certificate::from_pem(fixture("cert-parse-fail.pem")).has_value());
+  for (const std::string prefix : {"", "ecc-"}) {
+    auto chain = parse_certificates(fixture("multilevelpki/" + prefix + "int2-cert-chain.pem"));
+    auto top = Certificate::from_pem(fixture("multilevelpki/" + prefix + "root-cert.pem"));
+    REQUIRE(chain.has_value());
+    REQUIRE(top.has_value());
+    REQUIRE(chain->size() == 3);  // the root first
+    CHECK((*chain)[0] == *top);
+    CHECK((*chain)[1].signed_by(*top));
+    CHECK((*chain)[2].signed_by((*chain)[1]));
+  }
 }
