@@ -1,0 +1,155 @@
+#include "lib/uring/listener.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <coroutine>
+#include <deque>
+
+#include "lib/base/log.h"
+#include "lib/io/kernel_sockets.h"
+#include "lib/uring/socket.h"
+
+namespace weft::uring {
+namespace {
+
+constexpr auto kPause = std::chrono::milliseconds(100);
+
+// The kernel's side of a listener: counted by the listener and by the accept request.
+class ListenerState final : public Operation, public DescriptorWaiter {
+ public:
+  ListenerState(Loop& loop, Fd fd) : loop_(loop), fd_(fd.release()), pause_over_([this] { descriptor_closed(); }) {}
+
+  void accept_more() {
+    if (accepting_ || closed_ || paused_ || accepted_.size() >= kAcceptedMax) return;
+    accepting_ = true;
+    ++references_;
+    io_uring_prep_multishot_accept(loop_.prepare(*this), fd_, nullptr, nullptr, SOCK_CLOEXEC);
+  }
+
+  void complete(int result, unsigned flags) override {
+    const bool over = !(flags & IORING_CQE_F_MORE);
+    if (over) accepting_ = false;
+    if (result >= 0) {
+      if (closed_) {
+        loop_.close_descriptor(result);
+      } else {
+        accepted_.emplace_back(result);
+      }
+      // Delivery may outrun a cancel by what was already on its way; the bound is soft by that much.
+      if (!over && accepted_.size() >= kAcceptedMax) loop_.cancel(*this);
+    } else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS) {
+      pause(-result);
+    }
+    // Anything else concerns a connection that is gone already (accept(2)), or is the listener's own end.
+    if (waiting_ && (!accepted_.empty() || closed_)) {
+      std::exchange(waiting_, nullptr).resume();
+    } else if (waiting_) {
+      accept_more();
+    }
+    if (over) drop();
+  }
+
+  void descriptor_closed() override {
+    pause_over_.cancel();
+    unlink();
+    paused_ = false;
+    if (waiting_) accept_more();
+  }
+
+  void close() {
+    if (closed_) return;
+    closed_ = true;
+    ::shutdown(fd_, SHUT_RDWR);  // stops listening now, although the request still holds the socket
+    pause_over_.cancel();
+    unlink();
+    if (accepting_) loop_.cancel(*this);
+    for (auto& fd : accepted_) loop_.close_descriptor(fd.release());
+    accepted_.clear();
+    wake();
+  }
+
+  void wake() {
+    if (waiting_) loop_.post([waiting = std::exchange(waiting_, nullptr)] { waiting.resume(); });
+  }
+  void drop() {
+    if (--references_ == 0) delete this;
+  }
+
+  struct NextAccepted {
+    ListenerState& state;
+    bool await_ready() const { return !state.accepted_.empty() || state.closed_; }
+    void await_suspend(std::coroutine_handle<> handle) { state.waiting_ = handle; }
+    void await_resume() const {}
+  };
+
+  Loop& loop_;
+  const int fd_;
+  bool closed_ = false;
+  std::deque<Fd> accepted_;
+
+ private:
+  ~ListenerState() { loop_.close_descriptor(fd_); }
+  void pause(int os_error) {
+    WEFT_LOG(kWarn, "socket", "accepting paused", {"error", Error::from_errno(os_error, "accept").message()});
+    paused_ = true;
+    loop_.arm(pause_over_, loop_.now() + kPause);
+    loop_.wait_for_descriptor(*this);
+  }
+
+  Timer pause_over_;
+  std::coroutine_handle<> waiting_;
+  unsigned references_ = 1;
+  bool accepting_ = false;
+  bool paused_ = false;
+};
+
+class SocketListener final : public io::Listener {
+ public:
+  SocketListener(Loop& loop, Fd fd, const io::ListenOptions& options)
+      : address_(linux::local_address(fd.get()).value_or(SocketAddress())),
+        options_(options),
+        state_(new ListenerState(loop, std::move(fd))) {}
+  ~SocketListener() override {
+    state_->close();
+    state_->drop();
+  }
+
+  Task<Result<io::Accepted>> accept(StopToken stop) override {
+    ListenerState& state = *state_;
+    StopCallback on_stop(stop, [&state] { state.wake(); });
+    for (;;) {
+      if (state.closed_ || stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "listener closed");
+      state.accept_more();
+      ListenerState::NextAccepted next{state};
+      co_await next;
+      if (state.accepted_.empty()) continue;
+      Fd fd = std::move(state.accepted_.front());
+      state.accepted_.pop_front();
+      auto accepted = io::describe_accepted(fd.get(), options_);
+      if (!accepted) {
+        state.loop_.close_descriptor(fd.release());
+        continue;  // gone again
+      }
+      accepted->stream = make_stream(state.loop_, std::move(fd));
+      co_return accepted;
+    }
+  }
+
+  void close() override { state_->close(); }
+  SocketAddress address() const override { return address_; }
+  Result<void> set_transparent() override { return linux::set_transparent(state_->fd_); }
+
+ private:
+  SocketAddress address_;
+  io::ListenOptions options_;
+  ListenerState* state_;
+};
+
+}  // namespace
+
+io::ListenerPtr make_listener(Loop& loop, Fd fd, const io::ListenOptions& options) {
+  return std::make_unique<SocketListener>(loop, std::move(fd), options);
+}
+
+}  // namespace weft::uring
