@@ -1,5 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
@@ -59,8 +60,8 @@ TEST_CASE("the original destination of a connection that was not redirected is i
   REQUIRE(::connect(client->get(), reinterpret_cast<sockaddr*>(&storage), size) == 0);
   const Fd accepted(::accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC));
   REQUIRE(accepted);
-  CHECK(original_destination(accepted.get()) == *address);
-  CHECK(peer_address(accepted.get()) == local_address(client->get()));
+  CHECK(original_destination(accepted.get()).value() == *address);
+  CHECK(peer_address(accepted.get()).value() == local_address(client->get()).value());
 
   reset_connection(client->get());
   char byte;
