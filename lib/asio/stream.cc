@@ -159,9 +159,10 @@ class SocketStream final : public io::Stream {
     co_await yield_to(loop_);
   }
 
-  // The kernel reports a reset once, to whichever call comes first; the other would see an end of stream.
+  // The kernel reports a reset once, to whichever call comes first; the other sees an end of stream or EPIPE. While our
+  // direction is open nothing else leads to EPIPE.
   Error note(int os_error, std::string_view call) {
-    if (os_error == ECONNRESET) reset_ = true;
+    if (os_error == ECONNRESET || os_error == EPIPE) reset_ = true;
     if (reset_) os_error = ECONNRESET;
     return Error::from_errno(os_error, call);
   }

@@ -94,6 +94,12 @@ void reset_connection(int fd) {
   ::connect(fd, &none, sizeof none);
 }
 
+bool is_disconnected(int fd) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_state == TCP_CLOSE;
+}
+
 Result<void> bind_spoofed(int fd, const IpAddress& source) {
   WEFT_TRY_VOID(set_transparent(fd));
   WEFT_TRY_VOID(set_freebind(fd));

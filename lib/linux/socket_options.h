@@ -42,6 +42,10 @@ void set_reset_on_close(int fd);
 // Sends RST now, while others still hold the socket: connect(AF_UNSPEC). Waiting calls end with ECONNRESET.
 void reset_connection(int fd);
 
+// The connection is over in both directions, whatever happened to the error that said so. A reset leaves a socket like this;
+// so do two orderly ends.
+bool is_disconnected(int fd);
+
 // Binds `fd` to `source`, a foreign address, with a port chosen at connect.
 Result<void> bind_spoofed(int fd, const IpAddress& source);
 

@@ -49,6 +49,7 @@ class SocketState final {
   const int fd_;
   bool aborted_ = false;
   bool reset_ = false;
+  bool short_send_ = false;
   int receive_error_ = 0;
   Operation* sending_ = nullptr;
 
@@ -89,6 +90,8 @@ void SocketState::received(int result, unsigned flags) {
   }
   if (result == 0) {
     end_of_stream_ = true;
+    // A send that was under way may have used up the news of a reset: io_uring then reports the part that was sent.
+    if ((sending_ || short_send_) && linux::is_disconnected(fd_)) reset_ = true;
   } else if (result < 0 && result != -ENOBUFS && result != -EINTR && result != -EAGAIN) {
     receive_error_ = -result;
     if (result == -ECONNRESET) reset_ = true;
@@ -134,8 +137,9 @@ BufferChain SocketState::take(std::size_t max) {
 }
 
 Error SocketState::note(int os_error, std::string_view call) {
-  // The kernel reports a reset once, to whichever call comes first; the other would see an end of stream or EPIPE.
-  if (os_error == ECONNRESET) reset_ = true;
+  // The kernel reports a reset once, to whichever call comes first; the other sees an end of stream or EPIPE. While our
+  // direction is open nothing else leads to EPIPE.
+  if (os_error == ECONNRESET || os_error == EPIPE) reset_ = true;
   if (reset_) os_error = ECONNRESET;
   return Error::from_errno(os_error, call);
 }
@@ -173,6 +177,7 @@ struct Send final : Operation {
   Send(SocketState& owner, const BufferChain& data) : state(owner) {
     message.msg_iov = parts.data();
     message.msg_iovlen = data.fill_iovec(parts.data(), parts.size());
+    for (std::size_t i = 0; i < message.msg_iovlen; ++i) size += parts[i].iov_len;
   }
   bool await_ready() const { return false; }
   void await_suspend(std::coroutine_handle<> handle) {
@@ -196,6 +201,7 @@ struct Send final : Operation {
   SocketState& state;
   std::coroutine_handle<> writer;
   int result = 0;
+  std::size_t size = 0;
   msghdr message{};
   std::array<iovec, kSlicesPerSend> parts;
 };
@@ -233,6 +239,7 @@ class Socket final : public io::Stream {
       if (state.aborted_) co_return fail(ErrorCode::kCancelled, "connection aborted");
       if (sent < 0) co_return fail(state.note(-sent, "write"));
       data.remove_prefix(static_cast<std::size_t>(sent));
+      state.short_send_ = static_cast<std::size_t>(sent) < send.size;
     }
     co_return Result<void>{};
   }
