@@ -1,0 +1,34 @@
+// What every long-running program of ours does around its own work: limits, signals, exit codes.
+#pragma once
+
+#include <string>
+
+#include "lib/asio/loop.h"
+#include "lib/asio/signals.h"
+#include "lib/async/stop.h"
+#include "lib/async/task.h"
+
+namespace weft::runtime {
+
+// What main() returns. 64 is sysexits(3)'s EX_USAGE.
+enum ExitCode { kExitOk = 0, kExitFailure = 1, kExitUsage = 64 };
+
+// Ignores SIGPIPE and raises the descriptor limit to its maximum. Before other threads start.
+void prepare_process();
+
+// SIGTERM and SIGINT as a request to end.
+class ShutdownSignals {
+ public:
+  explicit ShutdownSignals(asio::Loop& loop);
+
+  // Waits for the first signal and returns its name, "SIGTERM" or "SIGINT". kCancelled when stopped.
+  Task<Result<std::string>> wait(StopToken stop);
+  // To run while the program drains: a SIGINT now ends the process at once with code 0; SIGTERM is one request like the first.
+  // Returns when stopped.
+  Task<void> exit_on_interrupt(StopToken stop);
+
+ private:
+  asio::Signals signals_;
+};
+
+}  // namespace weft::runtime

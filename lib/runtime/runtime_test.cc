@@ -1,0 +1,129 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include <csignal>
+#include <pthread.h>
+
+#include "lib/async/cross_thread.h"
+#include "lib/runtime/process.h"
+#include "lib/runtime/worker_count.h"
+#include "lib/runtime/workers.h"
+
+using namespace weft;
+using namespace weft::runtime;
+
+namespace {
+
+Task<std::string> own_name() {
+  char name[16] = {};
+  pthread_getname_np(pthread_self(), name, sizeof name);
+  co_return name;
+}
+
+Task<void> ask_all(asio::Loop& control, Workers& workers, std::vector<std::string>& names) {
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    auto name = co_await call_on<std::string>(control, workers.loop(i), own_name);
+    names.push_back(std::move(name));
+  }
+  control.stop();
+}
+
+struct Detached {
+  struct promise_type {
+    Detached get_return_object() noexcept { return {}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() noexcept {}
+    [[noreturn]] void unhandled_exception() noexcept { std::terminate(); }
+  };
+};
+Detached detach(Task<void> task) { co_await std::move(task); }
+
+Task<void> await_signal(asio::Loop& loop, ShutdownSignals& signals, std::string& name) {
+  auto got = co_await signals.wait({});
+  if (got) name = *got;
+  loop.stop();
+}
+
+}  // namespace
+
+TEST_CASE("workers run what they are given on named threads") {
+  for (const auto choice : {EngineChoice::kAuto, EngineChoice::kEpoll}) {
+    EngineOptions options;
+    options.choice = choice;
+    auto workers = Workers::start("ztunnel", 3, options);
+    REQUIRE(workers);
+    CHECK((*workers)->description().find(choice == EngineChoice::kEpoll ? "epoll" : "(") != std::string::npos);
+    asio::Loop control;
+    std::vector<std::string> names;
+    detach(ask_all(control, **workers, names));
+    control.run();
+    CHECK(names == std::vector<std::string>{"ztunnel-0", "ztunnel-1", "ztunnel-2"});
+    (*workers)->stop();
+    (*workers)->stop();
+  }
+}
+
+TEST_CASE("a signal is awaited by name") {
+  asio::Loop loop;
+  ShutdownSignals signals(loop);
+  std::string name;
+  detach(await_signal(loop, signals, name));
+  loop.post([] { std::raise(SIGTERM); });
+  loop.run();
+  CHECK(name == "SIGTERM");
+}
+
+TEST_CASE("the number of workers follows the settings") {
+  struct Row {
+    WorkerCountInputs inputs;
+    unsigned expected;
+  };
+  const auto with = [](auto change) {
+    WorkerCountInputs inputs;
+    inputs.usable_cpus = 16;
+    change(inputs);
+    return inputs;
+  };
+  const Row rows[] = {
+      {with([](auto&) {}), 4},
+      {with([](auto& i) { i.usable_cpus = 1; }), 2},
+      {with([](auto& i) { i.usable_cpus = 9; }), 3},
+      {with([](auto& i) { i.resource_cpu_request = "5500m"; }), 6},
+      {with([](auto& i) { i.resource_cpu_limit = "500m"; }), 1},
+      {with([](auto& i) { i.resource_cpu_limit = "1.5"; }), 2},
+      {with([](auto& i) { i.resource_cpu_limit = "2"; i.resource_cpu_request = "3"; }), 3},
+      {with([](auto& i) { i.worker_threads = "7"; }), 7},
+      {with([](auto& i) { i.worker_threads = "0"; }), 16},
+      {with([](auto& i) { i.worker_threads = "0"; i.cpu_limit = "12"; }), 12},
+      {with([](auto& i) { i.worker_threads = "10%"; }), 2},
+      {with([](auto& i) { i.worker_threads = "1%"; }), 1},
+      {with([](auto& i) { i.worker_threads = "50%"; i.resource_cpu_limit = "3"; }), 2},
+      {with([](auto& i) { i.concurrency = 5; }), 5},
+      {with([](auto& i) { i.concurrency = 0; i.cpu_limit = "6"; }), 6},
+      {with([](auto& i) { i.concurrency = 5; i.worker_threads = "1"; }), 1},
+      {with([](auto& i) { i.cpu_limit = "40"; }), 10},
+  };
+  for (const auto& row : rows) {
+    auto count = worker_count(row.inputs);
+    REQUIRE(count);
+    CHECK(*count == row.expected);
+  }
+  for (const char* bad : {"-1", "", "x", "0%", "101%", "1.5", "%"}) {
+    CHECK(!worker_count(with([&](auto& i) { i.worker_threads = bad; })));
+  }
+  for (const char* bad : {"0", "-2", "", "1Gi", "m"}) {
+    CHECK(!worker_count(with([&](auto& i) { i.resource_cpu_limit = bad; })));
+  }
+}
+
+TEST_CASE("ring features are chosen by name") {
+  EngineOptions options;
+  REQUIRE(apply_uring_features("multishot", options));
+  CHECK(!options.defer_taskrun);
+  CHECK(options.limited_multishot);
+  REQUIRE(apply_uring_features("none", options));
+  CHECK(!options.limited_multishot);
+  CHECK(!apply_uring_features("multishot,warp", options));
+  CHECK(parse_engine_choice("epoll").value() == EngineChoice::kEpoll);
+  CHECK(!parse_engine_choice("kqueue"));
+}
