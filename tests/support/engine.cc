@@ -6,6 +6,7 @@
 #include "lib/asio/network.h"
 #include "lib/uring/loop.h"
 #include "lib/uring/network.h"
+#include "tests/support/sim/network.h"
 
 namespace weft::testing {
 namespace {
@@ -71,6 +72,27 @@ class UringEngine final : public Engine {
   uring::Networks networks_;
 };
 
+class SimEngine final : public Engine {
+ public:
+  explicit SimEngine(std::uint64_t seed) : world_(seed), loop_(world_.make_loop("test")) {
+    networks_ = internet_.networks(internet_.make_host("host", {}), loop_);
+  }
+  Loop& loop() override { return loop_; }
+  io::NetworkFactory& networks() override { return *networks_; }
+  void run(Task<void> task) override {
+    world_.run(std::move(task));
+    world_.run_for(std::chrono::seconds(1));  // what is under way arrives
+  }
+  std::size_t descriptors() const override { return internet_.open_sockets(); }
+  bool is_real() const override { return false; }
+
+ private:
+  sim::World world_;
+  sim::Internet internet_{world_};
+  sim::SimLoop& loop_;
+  std::unique_ptr<io::NetworkFactory> networks_;
+};
+
 std::unique_ptr<Engine> make_uring(const uring::LoopOptions& options) {
   auto loop = uring::Loop::create(options);
   if (!loop) return nullptr;
@@ -91,7 +113,7 @@ std::size_t open_descriptors() {
 }
 
 std::vector<std::string> engine_names() {
-  std::vector<std::string> names{"asio"};
+  std::vector<std::string> names{"sim", "asio"};
   if (uring::Loop::create()) {
     for (const char* name : {"uring", "uring-single-receive", "uring-minimum"}) names.emplace_back(name);
   }
@@ -99,6 +121,7 @@ std::vector<std::string> engine_names() {
 }
 
 std::unique_ptr<Engine> make_engine(const std::string& name) {
+  if (name == "sim") return std::make_unique<SimEngine>(1);
   if (name == "asio") return std::make_unique<AsioEngine>();
   uring::LoopOptions options;
   if (name != "uring") options.ring.limited_multishot = false;

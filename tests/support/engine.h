@@ -23,6 +23,8 @@ class Engine {
   virtual void run(Task<void> task) = 0;
   // Descriptors in use; what a test leaves behind shows here. 0 where there are none.
   virtual std::size_t descriptors() const = 0;
+  // Runs on the kernel: has descriptors and threads.
+  virtual bool is_real() const { return true; }
   // Receive buffers that are neither with the kernel nor free.
   virtual std::size_t buffers_out() const { return 0; }
 };

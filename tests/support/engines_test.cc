@@ -104,11 +104,12 @@ Task<Pair> make_pair(Engine& engine) {
 
 // Runs one coroutine per engine and checks that nothing is left behind.
 template <typename F>
-void on_every_engine(F body) {
+void on_every_engine(F body, bool only_real = false) {
   for (const auto& name : engine_names()) {
     INFO("engine " << name);
     auto engine = make_engine(name);
     REQUIRE(engine);
+    if (only_real && !engine->is_real()) continue;
     engine->run(yield_to(engine->loop()));  // first use opens what stays open
     const auto before = engine->descriptors();
     engine->run(body(*engine));
@@ -533,7 +534,7 @@ TEST_CASE("an accepted connection knows its addresses") { on_every_engine(addres
 TEST_CASE("aborting at any turn leaves nothing behind") { on_every_engine(cancel_at_every_step); }
 TEST_CASE("readers that stay away starve nobody") { on_every_engine(stuck_readers_starve_nobody); }
 TEST_CASE("a stream may be destroyed while the kernel receives for it") { on_every_engine(destroyed_while_receiving); }
-TEST_CASE("running out of descriptors pauses accepting") { on_every_engine(out_of_descriptors); }
+TEST_CASE("running out of descriptors pauses accepting") { on_every_engine(out_of_descriptors, true); }
 TEST_CASE("two thousand connections at once") {
   on_every_engine([](Engine& engine) { return many_connections(engine, 2000); });
 }
@@ -554,6 +555,7 @@ TEST_CASE("actions posted from another thread arrive in order") {
   for (const auto& name : engine_names()) {
     INFO("engine " << name);
     auto engine = make_engine(name);
+    if (!engine->is_real()) continue;
     std::vector<int> seen;
     Event all(engine->loop());
     std::thread poster([&] {

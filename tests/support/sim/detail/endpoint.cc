@@ -1,0 +1,149 @@
+#include "tests/support/sim/detail/endpoint.h"
+
+#include <algorithm>
+
+namespace weft::sim::detail {
+namespace {
+
+class SimStream final : public io::Stream {
+ public:
+  explicit SimStream(std::shared_ptr<Endpoint> endpoint) : endpoint_(std::move(endpoint)) {
+    ++endpoint_->internet.open_sockets_;
+  }
+  ~SimStream() override {
+    --endpoint_->internet.open_sockets_;
+    endpoint_->close(!endpoint_->received.empty());
+  }
+
+  Task<Result<BufferChain>> read(std::size_t max) override {
+    Endpoint& end = *endpoint_;
+    auto ready = co_await end.readable.wait();
+    (void)ready;
+    if (end.aborted) co_return fail(ErrorCode::kCancelled, "connection aborted");
+    if (!end.received.empty()) {
+      auto size = std::min(std::max<std::size_t>(max, 1), end.received.size());
+      if (end.internet.chance(end.internet.faults().short_read)) size = 1 + end.internet.world().random().below(size);
+      auto data = end.received.split(size);
+      if (end.received.empty() && !end.fin_received && !end.reset) end.readable.reset();
+      end.taken(data.size());
+      co_return std::move(data);
+    }
+    if (end.reset) co_return fail(ErrorCode::kReset, "read: connection reset by peer");
+    co_return BufferChain();
+  }
+
+  Task<Result<void>> write(BufferChain data) override {
+    Endpoint& end = *endpoint_;
+    while (!data.empty()) {
+      auto room = co_await end.writable.wait();
+      (void)room;
+      if (end.aborted) co_return fail(ErrorCode::kCancelled, "connection aborted");
+      if (end.reset) co_return fail(ErrorCode::kReset, "write: connection reset by peer");
+      if (end.fin_sent) co_return fail(ErrorCode::kInternal, "write after shutdown_write");
+      auto size = std::min(data.size(), kSocketBuffer - std::min(kSocketBuffer, end.ahead));
+      if (end.internet.chance(end.internet.faults().short_write)) size = 1 + end.internet.world().random().below(size);
+      end.send(data.split(size));
+    }
+    co_return Result<void>{};
+  }
+
+  Task<Result<void>> shutdown_write() override {
+    Endpoint& end = *endpoint_;
+    if (end.aborted) co_return fail(ErrorCode::kCancelled, "connection aborted");
+    if (end.reset) co_return fail(ErrorCode::kReset, "shutdown: connection reset by peer");
+    end.send_fin();
+    co_return Result<void>{};
+  }
+
+  void abort(io::AbortReason reason) override {
+    Endpoint& end = *endpoint_;
+    if (end.aborted) return;
+    end.aborted = true;
+    if (reason == io::AbortReason::kReset) {
+      end.send_rst();
+    } else {
+      end.send_fin();
+    }
+    end.readable.set();
+    end.writable.set();
+  }
+
+ private:
+  std::shared_ptr<Endpoint> endpoint_;
+};
+
+}  // namespace
+
+void Endpoint::transmit(std::function<void(Endpoint&)> arrival) {
+  if (!peer) return;
+  auto& world = internet.world();
+  last_arrival = std::max(last_arrival, world.clock().monotonic() + internet.latency());
+  world.at(last_arrival, [to = peer, arrival = std::move(arrival)] { arrival(*to); });
+}
+
+void Endpoint::send(BufferChain data) {
+  ahead += data.size();
+  if (ahead >= kSocketBuffer) writable.reset();
+  if (internet.chance(internet.faults().reset)) {
+    receive_rst();
+    transmit([](Endpoint& to) { to.receive_rst(); });
+    return;
+  }
+  transmit([shared = std::make_shared<BufferChain>(std::move(data))](Endpoint& to) { to.receive(std::move(*shared)); });
+}
+
+void Endpoint::send_fin() {
+  if (std::exchange(fin_sent, true) || reset) return;
+  transmit([](Endpoint& to) { to.receive_fin(); });
+}
+
+void Endpoint::send_rst() {
+  if (reset) return;
+  reset = true;
+  transmit([](Endpoint& to) { to.receive_rst(); });
+}
+
+void Endpoint::receive(BufferChain data) {
+  if (reset) return;
+  if (closed || aborted) {
+    send_rst();
+    return;
+  }
+  received.append(std::move(data));
+  readable.set();
+}
+
+void Endpoint::receive_fin() {
+  fin_received = true;
+  readable.set();
+}
+
+void Endpoint::receive_rst() {
+  reset = true;
+  readable.set();
+  writable.set();
+}
+
+void Endpoint::taken(std::size_t count) {
+  if (!peer) return;
+  peer->ahead -= std::min(count, peer->ahead);
+  if (peer->ahead < kSocketBuffer) peer->writable.set();
+}
+
+void Endpoint::close(bool with_reset) {
+  closed = true;
+  received.clear();
+  if (with_reset) {
+    send_rst();
+  } else {
+    send_fin();
+  }
+  if (peer && peer->closed) {
+    peer->peer.reset();
+    peer.reset();
+  }
+}
+
+io::StreamPtr make_stream(std::shared_ptr<Endpoint> endpoint) { return std::make_unique<SimStream>(std::move(endpoint)); }
+
+}  // namespace weft::sim::detail

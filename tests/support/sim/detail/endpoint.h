@@ -1,0 +1,46 @@
+// One end of a simulated connection and the stream over it.
+#pragma once
+
+#include "lib/async/event.h"
+#include "tests/support/sim/network.h"
+
+namespace weft::sim::detail {
+
+struct Endpoint : std::enable_shared_from_this<Endpoint> {
+  Endpoint(Internet& net, Loop& owner, Host& at)
+      : internet(net), loop(owner), host(at), readable(owner), writable(owner) {
+    writable.set();
+  }
+
+  // Sending side.
+  void send(BufferChain data);
+  void send_fin();
+  void send_rst();
+  // Arrivals.
+  void receive(BufferChain data);
+  void receive_fin();
+  void receive_rst();
+  // Ours.
+  void taken(std::size_t count);
+  void close(bool with_reset);
+  void transmit(std::function<void(Endpoint&)> arrival);
+
+  Internet& internet;
+  Loop& loop;
+  Host& host;
+  std::shared_ptr<Endpoint> peer;  // a cycle, cut when both ends are closed
+  BufferChain received;
+  std::size_t ahead = 0;  // bytes sent and not read by the peer
+  MonotonicTime last_arrival{};
+  bool fin_received = false;
+  bool fin_sent = false;
+  bool reset = false;
+  bool aborted = false;
+  bool closed = false;
+  Event readable;
+  Event writable;
+};
+
+io::StreamPtr make_stream(std::shared_ptr<Endpoint> endpoint);
+
+}  // namespace weft::sim::detail
