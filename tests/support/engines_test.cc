@@ -1,7 +1,12 @@
 // What io::Network and io::Stream promise, checked on every engine.
 #include <catch2/catch_test_macros.hpp>
 
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
@@ -519,8 +524,54 @@ Task<void> addresses(Engine& engine) {
   CHECK(accepted->peer.port() != 0);
 }
 
+// A network namespace with its loopback up; none without the right to make one.
+Fd make_network_namespace() {
+  Fd netns;
+  std::thread maker([&netns] {
+    if (::unshare(CLONE_NEWNET) != 0) return;
+    const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request{};
+    request.ifr_name[0] = 'l';
+    request.ifr_name[1] = 'o';
+    request.ifr_flags = IFF_UP;
+    if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) return;
+    netns = Fd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  });
+  maker.join();
+  return netns;
+}
+
+Task<void> other_namespace(Engine& engine) {
+  const Fd netns = make_network_namespace();
+  if (!netns) {
+    WARN("skipped: no right to make a network namespace");
+    co_return;
+  }
+  auto inside = engine.networks().in_namespace(netns);
+  REQUIRE(inside);
+  auto listener = (*inside)->listen(kLoopback, {});
+  REQUIRE(listener);
+  auto outside = engine.networks().own();
+  auto refused_outside = co_await outside->connect((*listener)->address(), {}, {});
+  CHECK(!refused_outside);
+  auto connected = co_await (*inside)->connect((*listener)->address(), {}, {});
+  CHECK(connected);
+  auto accepted = co_await (*listener)->accept({});
+  CHECK(accepted);
+  // On behalf of another address.
+  ConnectOptions spoofed;
+  spoofed.mark = 1337;
+  spoofed.spoofed_source = IpAddress::parse("127.0.0.9").value();
+  auto foreign = co_await (*inside)->connect((*listener)->address(), spoofed, {});
+  REQUIRE(foreign);
+  auto seen = co_await (*listener)->accept({});
+  REQUIRE(seen);
+  CHECK(seen->peer.ip() == *spoofed.spoofed_source);
+}
+
 }  // namespace
 
+TEST_CASE("sockets live in the namespace they were made in") { on_every_engine(other_namespace, true); }
 TEST_CASE("bytes come back unchanged in both directions at once") { on_every_engine(echo_both_ways); }
 TEST_CASE("thousands of tiny slices come back unchanged") { on_every_engine(echo_tiny_slices); }
 TEST_CASE("one direction ends while the other goes on") { on_every_engine(half_close); }
