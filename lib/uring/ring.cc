@@ -73,7 +73,8 @@ bool Ring::probe_limited_multishot() {
   if (!buffers) return false;
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return false;
-  // Four bytes are waiting and the limit is two: a kernel with the feature gives two and ends, one without refuses.
+  // Four bytes are waiting and the limit is two: a kernel with the feature delivers them and ends, since it counts after each
+  // receive; one without refuses, and one that ignored it would go on waiting.
   bool limited = false;
   if (::send(pair[1], "1234", 4, MSG_NOSIGNAL) == 4) {
     struct : Operation {
@@ -92,7 +93,7 @@ bool Ring::probe_limited_multishot() {
       if (cqe->res > 0) received += static_cast<std::size_t>(cqe->res);
       io_uring_cqe_seen(&ring_, cqe);
     }
-    limited = limited && ended && received == 2;
+    limited = limited && ended && received == 4;
   }
   ::close(pair[0]);
   ::close(pair[1]);

@@ -61,6 +61,10 @@ class SocketState final {
   void received(int result, unsigned flags);
   void store(unsigned id, std::size_t size);
   void flush_tail();
+  // After the other completions of this turn: the reader then takes all that came, and sends it on in one piece.
+  void wake_reader() {
+    loop_.post([reader = std::exchange(reader_, nullptr)] { reader.resume(); });
+  }
 
   Receive receive_{*this};
   BufferChain received_;
@@ -98,7 +102,7 @@ void SocketState::received(int result, unsigned flags) {
   }
   if (reader_) {
     if (has_data() || ended() || aborted_) {
-      std::exchange(reader_, nullptr).resume();
+      wake_reader();
     } else {
       receive_more();  // out of buffers: by the time this is submitted the turn has returned some
     }
@@ -157,7 +161,7 @@ void SocketState::abort(io::AbortReason reason) {
   // Both have been woken by the socket's end; cancelling makes sure of it.
   if (receiving_) loop_.cancel(receive_);
   if (sending_) loop_.cancel(*sending_);
-  if (reader_) loop_.post([reader = std::exchange(reader_, nullptr)] { reader.resume(); });
+  if (reader_) wake_reader();
 }
 
 void SocketState::detach() {
