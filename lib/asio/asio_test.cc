@@ -1,5 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 
 #include "lib/asio/files.h"
 #include "lib/asio/loop.h"
+#include "lib/asio/packet_socket.h"
 #include "lib/asio/unix_socket.h"
 #include "lib/async/scope.h"
 
@@ -65,6 +67,58 @@ Task<void> unix_echo(asio::Loop& loop, std::string path) {
   CHECK(other);
 }
 
+Task<void> packets(asio::Loop& loop, std::string path) {
+  asio::UnixPackets network(loop);
+  auto nobody = co_await network.connect(path, {});
+  REQUIRE(!nobody);
+  CHECK(nobody.error().code() == ErrorCode::kNotFound);
+  auto listener = network.listen(path, 0600);
+  REQUIRE(listener);
+  auto client = co_await network.connect(path, {});
+  REQUIRE(client);
+  auto server = co_await (*listener)->accept({});
+  REQUIRE(server);
+
+  const Fd file(::memfd_create("handed-over", MFD_CLOEXEC));
+  auto sent = co_await (*client)->send("with a descriptor", file.get(), {});
+  CHECK(sent);
+  sent = co_await (*client)->send("without", {}, {});
+  CHECK(sent);
+  auto first = co_await (*server)->receive(1024, {});
+  REQUIRE(first);
+  CHECK(first->data == "with a descriptor");
+  REQUIRE(first->descriptors.size() == 1);
+  struct stat ours, theirs;
+  ::fstat(file.get(), &ours);
+  ::fstat(first->descriptors[0].get(), &theirs);
+  CHECK(ours.st_ino == theirs.st_ino);
+  auto second = co_await (*server)->receive(1024, {});
+  REQUIRE(second);
+  CHECK(second->data == "without");
+  CHECK(second->descriptors.empty());
+
+  Deadline deadline(loop, 5ms, {});
+  auto nothing = co_await (*server)->receive(1024, deadline.token());
+  REQUIRE(!nothing);
+  CHECK(nothing.error().code() == ErrorCode::kCancelled);
+  sent = co_await (*client)->send(std::string(2000, 'l'), file.get(), {});
+  CHECK(sent);
+  auto too_long = co_await (*server)->receive(1024, {});
+  REQUIRE(!too_long);
+  CHECK(too_long.error().code() == ErrorCode::kProtocol);
+  client->reset();
+  auto end = co_await (*server)->receive(1024, {});
+  REQUIRE(!end);
+  CHECK(end.error().code() == ErrorCode::kClosed);
+  auto gone = co_await (*server)->send("x", {}, {});
+  REQUIRE(!gone);
+  CHECK(gone.error().code() == ErrorCode::kClosed);
+  (*server)->close();
+  auto closed = co_await (*server)->receive(1024, {});
+  REQUIRE(!closed);
+  CHECK(closed.error().code() == ErrorCode::kCancelled);
+}
+
 Task<void> until(asio::Loop& loop, int& count, int wanted) {
   for (int i = 0; i < 2000 && count < wanted; ++i) {
     auto slept = co_await sleep_for(loop, 1ms, {});
@@ -116,6 +170,12 @@ TEST_CASE("a Unix socket carries bytes and has the mode asked for") {
   run(loop, unix_echo(loop, folder.path + "/door.sock"));
   CHECK(!std::filesystem::exists(folder.path + "/door.sock"));
   CHECK(!asio::listen_unix(loop, std::string(200, 'x'), 0600));
+}
+
+TEST_CASE("packets keep their boundaries and carry descriptors") {
+  Folder folder;
+  asio::Loop loop;
+  run(loop, packets(loop, folder.path + "/zds.sock"));
 }
 
 TEST_CASE("changes below a watched folder are noticed, whatever made them") {
