@@ -3,6 +3,7 @@
 #include "lib/async/scope.h"
 #include "tests/support/sim/files.h"
 #include "tests/support/sim/network.h"
+#include "tests/support/sim/packets.h"
 
 using namespace weft;
 using namespace weft::sim;
@@ -107,7 +108,44 @@ Task<void> connect_in(io::NetworkFactory& networks, const Fd& netns, SocketAddre
   out = co_await (*network)->connect(address, {}, {});
 }
 
+Task<void> packets(SimPackets& network, const Fd& file) {
+  auto nobody = co_await network.connect("/zds.sock", {});
+  REQUIRE(!nobody);
+  CHECK(nobody.error().code() == ErrorCode::kNotFound);
+  auto listener = network.listen("/zds.sock", 0600);
+  REQUIRE(listener);
+  auto client = co_await network.connect("/zds.sock", {});
+  REQUIRE(client);
+  auto server = co_await (*listener)->accept({});
+  REQUIRE(server);
+  auto sent = co_await (*client)->send("one", file.get(), {});
+  CHECK(sent);
+  sent = co_await (*client)->send("two", {}, {});
+  CHECK(sent);
+  auto one = co_await (*server)->receive(100, {});
+  REQUIRE(one);
+  CHECK(one->data == "one");
+  CHECK(one->descriptors.size() == 1);
+  (*client)->close();
+  auto two = co_await (*server)->receive(100, {});
+  REQUIRE(two);
+  CHECK(two->data == "two");
+  auto end = co_await (*server)->receive(100, {});
+  REQUIRE(!end);
+  CHECK(end.error().code() == ErrorCode::kClosed);
+}
+
 }  // namespace
+
+TEST_CASE("packet sockets of a host keep order and carry descriptors") {
+  World world(7);
+  Internet internet(world);
+  auto files = std::make_shared<SocketFiles>();
+  SimPackets network(world, world.make_loop("agent"), files);
+  const Fd netns = internet.namespace_of(internet.make_host("pod", {}));
+  world.run(packets(network, netns));
+  CHECK(files->open == 0);
+}
 
 TEST_CASE("the same seed repeats the same run, another one does not") {
   Faults faults;
