@@ -20,6 +20,7 @@ constexpr std::size_t kReceiveBlocksPerRead = 4;  // 256 KiB a call: what the ep
 constexpr std::size_t kReceiveBlocksKept = 16;    // 1 MiB a thread
 constexpr std::size_t kCopyBelow = 4096;          // cheaper to copy than to tie up a block
 constexpr std::size_t kSlicesPerSend = 64;
+constexpr int kReadsPerTurn = 16;
 
 // Free receive blocks of this thread.
 struct ReceiveBlocks {
@@ -106,18 +107,24 @@ class SocketStream final : public io::Stream {
   Task<Result<BufferChain>> read(std::size_t max) override {
     for (;;) {
       if (aborted_) co_return fail(ErrorCode::kCancelled, "connection aborted");
+      if (std::exchange(drained_, false)) {
+        reads_without_pause_ = 0;
+        co_await descriptor_.ready(Descriptor::kRead);
+        continue;
+      }
       BufferChain data;
-      const auto got = receive(descriptor_.fd(), std::max<std::size_t>(max, 1), data);
+      const std::size_t size = std::clamp<std::size_t>(max, 1, kReceiveBlocksPerRead * kReceiveBlockSize);
+      const auto got = receive(descriptor_.fd(), size, data);
       if (got > 0) {
+        drained_ = static_cast<std::size_t>(got) < size;
         // Bounds how long a chain of awaits that never suspend may keep the loop for itself.
-        if (++reads_without_pause_ >= 16) co_await pause();
+        if (++reads_without_pause_ >= kReadsPerTurn) co_await pause();
         co_return std::move(data);
       }
       if (got == 0 && reset_) co_return fail(ErrorCode::kReset, "connection reset by peer");
       if (got == 0) co_return BufferChain();
       if (got != -EAGAIN) co_return fail(note(static_cast<int>(-got), "read"));
-      reads_without_pause_ = 0;
-      co_await descriptor_.ready(Descriptor::kRead);
+      drained_ = true;
     }
   }
 
@@ -170,6 +177,7 @@ class SocketStream final : public io::Stream {
   Loop& loop_;
   Descriptor descriptor_;
   int reads_without_pause_ = 0;
+  bool drained_ = true;  // the last receive took all there was: wait before the next
   bool aborted_ = false;
   bool reset_ = false;
 };

@@ -13,6 +13,8 @@ namespace {
 constexpr unsigned kReceiveGroup = 0;
 // Completions delivered before timers and posted actions get their turn.
 constexpr std::size_t kCompletionsPerTurn = 4096;
+// Rounds of posted actions (each may post the next) before the kernel is asked again.
+constexpr int kPostedRoundsPerTurn = 8;
 
 }  // namespace
 
@@ -81,10 +83,11 @@ void Loop::turn(Wait wait) {
 }
 
 void Loop::run_posted() {
-  // What these post runs in the next turn, after the completions that are due.
-  running_.swap(posted_);
-  for (auto& action : running_) action();
-  running_.clear();
+  for (int round = 0; round < kPostedRoundsPerTurn && !posted_.empty(); ++round) {
+    running_.swap(posted_);
+    for (auto& action : running_) action();
+    running_.clear();
+  }
 }
 
 void Loop::submit_and_wait(Wait wait) {
