@@ -20,7 +20,7 @@ constexpr std::size_t kReceiveBlocksPerRead = 4;  // 256 KiB a call: what the ep
 constexpr std::size_t kReceiveBlocksKept = 16;    // 1 MiB a thread
 constexpr std::size_t kCopyBelow = 4096;          // cheaper to copy than to tie up a block
 constexpr std::size_t kSlicesPerSend = 64;
-constexpr int kReadsPerTurn = 16;
+constexpr int kReadsPerTurn = 4;  // 1 MiB, then the others
 
 // Free receive blocks of this thread.
 struct ReceiveBlocks {

@@ -14,6 +14,7 @@
 
 #include "lib/async/scope.h"
 #include "lib/base/random.h"
+#include "lib/io/pump.h"
 #include "tests/support/engine.h"
 
 using namespace weft;
@@ -524,6 +525,68 @@ Task<void> addresses(Engine& engine) {
   CHECK(accepted->peer.port() != 0);
 }
 
+Task<void> run_pump(Loop& loop, Stream& a, Stream& b, PumpCounters& counters, PumpResult& result) {
+  result = co_await pump(loop, a, b, counters, {});
+}
+
+Task<void> proxied_both_ways(Engine& engine) {
+  auto front = co_await make_pair(engine);
+  auto back = co_await make_pair(engine);
+  REQUIRE(back.client);
+  Scope scope(engine.loop());
+  PumpCounters counters;
+  PumpResult result;
+  Digest sent, received;
+  bool echoed = false, sent_all = false;
+  scope.spawn(run_pump(engine.loop(), *front.server, *back.client, counters, result));
+  scope.spawn(echo(*back.server, echoed));
+  scope.spawn(send_random(*front.client, 11, 5'000'000, 60'000, sent, sent_all));
+  auto got = co_await receive_all(*front.client, received);
+  co_await scope.join();
+  CHECK(got);
+  CHECK(received == sent);
+  CHECK(result.outcome);
+  CHECK(!result.reset);
+  CHECK(counters.a_to_b == sent.size);
+  CHECK(counters.b_to_a == sent.size);
+}
+
+Task<void> discard_into(Stream& stream, Result<void>& result) {
+  for (;;) {
+    auto data = co_await stream.read(256 * 1024);
+    if (!data) result = fail(std::move(data).error());
+    if (!data || data->empty()) co_return;
+    stream.consumed(data->size());
+  }
+}
+
+// A reset in the middle of a transfer, with both directions busy, is never passed on as an orderly end.
+Task<void> proxied_resets(Engine& engine) {
+  for (int turns = 1; turns < 60; ++turns) {
+    const bool from_front = turns % 2 == 0;
+    auto front = co_await make_pair(engine);
+    auto back = co_await make_pair(engine);
+    REQUIRE(back.client);
+    Scope scope(engine.loop());
+    PumpCounters counters;
+    PumpResult result;
+    std::size_t sent = 0, also_sent = 0;
+    std::optional<Error> ignored, also_ignored;
+    Result<void> end, also_end;
+    scope.spawn(run_pump(engine.loop(), *front.server, *back.client, counters, result));
+    scope.spawn(fill(*front.client, std::size_t{1} << 40, sent, ignored));
+    scope.spawn(fill(*back.server, std::size_t{1} << 40, also_sent, also_ignored));
+    scope.spawn(discard_into(*front.client, end));
+    scope.spawn(discard_into(*back.server, also_end));
+    scope.spawn(abort_after(engine, from_front ? *front.client : *back.server, turns, AbortReason::kReset));
+    co_await scope.join();
+    CHECK(result.reset);
+    const auto& other_end = from_front ? also_end : end;
+    REQUIRE(!other_end);
+    CHECK(other_end.error().code() == ErrorCode::kReset);
+  }
+}
+
 // A network namespace with its loopback up; none without the right to make one.
 Fd make_network_namespace() {
   Fd netns;
@@ -572,6 +635,8 @@ Task<void> other_namespace(Engine& engine) {
 }  // namespace
 
 TEST_CASE("sockets live in the namespace they were made in") { on_every_engine(other_namespace, true); }
+TEST_CASE("a pump between two connections carries bytes and ends") { on_every_engine(proxied_both_ways); }
+TEST_CASE("a pump passes resets on as resets") { on_every_engine(proxied_resets); }
 TEST_CASE("bytes come back unchanged in both directions at once") { on_every_engine(echo_both_ways); }
 TEST_CASE("thousands of tiny slices come back unchanged") { on_every_engine(echo_tiny_slices); }
 TEST_CASE("one direction ends while the other goes on") { on_every_engine(half_close); }
