@@ -9,7 +9,8 @@ namespace {
 
 using Started = std::promise<Result<Engine*>>;
 
-void run_worker(const std::string& name, const EngineOptions& options, Started& started) {
+void run_worker(const std::string& name, const EngineOptions& options, Started& started,
+                std::binary_semaphore& may_leave) {
   pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
   auto engine = make_engine(options);
   if (!engine) {
@@ -19,6 +20,7 @@ void run_worker(const std::string& name, const EngineOptions& options, Started& 
   started.set_value(engine->get());
   // From here on `started` may be gone.
   (*engine)->run();
+  may_leave.acquire();
 }
 
 }  // namespace
@@ -27,19 +29,25 @@ Result<std::unique_ptr<Workers>> Workers::start(const std::string& name, unsigne
   std::unique_ptr<Workers> workers(new Workers);
   for (unsigned i = 0; i < std::max(1u, count); ++i) {
     Started started;
-    std::thread thread([&started, options, title = name + "-" + std::to_string(i)] { run_worker(title, options, started); });
+    auto may_leave = std::make_unique<std::binary_semaphore>(0);
+    std::thread thread([&started, options, title = name + "-" + std::to_string(i), leave = may_leave.get()] {
+      run_worker(title, options, started, *leave);
+    });
     auto engine = started.get_future().get();
     if (!engine) {
       thread.join();
       return fail(std::move(engine).error());
     }
-    workers->workers_.push_back({.thread = std::move(thread), .engine = *engine});
+    workers->workers_.push_back({.thread = std::move(thread), .engine = *engine, .may_leave = std::move(may_leave)});
   }
   return workers;
 }
 
 void Workers::stop() {
-  for (auto& worker : workers_) worker.engine->stop();
+  for (auto& worker : workers_) {
+    worker.engine->stop();
+    worker.may_leave->release();
+  }
   for (auto& worker : workers_) worker.thread.join();
   workers_.clear();
 }

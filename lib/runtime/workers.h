@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <semaphore>
 #include <string>
 #include <thread>
 #include <vector>
@@ -40,7 +41,8 @@ class Workers {
  private:
   struct Worker {
     std::thread thread;
-    Engine* engine = nullptr;  // lives on the thread's stack
+    Engine* engine = nullptr;                         // lives on the thread's stack
+    std::unique_ptr<std::binary_semaphore> may_leave;  // nobody else touches the engine any more
   };
   Workers() = default;
   std::vector<Worker> workers_;

@@ -62,13 +62,10 @@ void Loop::run_until_quiet() {
 }
 
 void Loop::post_from_any_thread(std::function<void()> action) {
-  bool wake;
-  {
-    const std::lock_guard lock(mailbox_mutex_);
-    mailbox_.push_back(std::move(action));
-    wake = !std::exchange(wake_sent_, true);
-  }
-  if (!wake) return;
+  // The wake is sent under the lock: once `action` can run, and perhaps end this loop, we are done with it.
+  const std::lock_guard lock(mailbox_mutex_);
+  mailbox_.push_back(std::move(action));
+  if (std::exchange(wake_sent_, true)) return;
   const std::uint64_t one = 1;
   const auto written = ::write(wake_event_.get(), &one, sizeof one);
   (void)written;  // fails only when the counter is full, and then a wake is pending
