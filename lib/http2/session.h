@@ -1,0 +1,74 @@
+// HTTP/2 framing without I/O: bytes in become events, requests and data become bytes out. The only place naming nghttp2.
+//
+// Received DATA is handed on as slices of the input; sent DATA is taken from slices given to send(): no payload is copied.
+// Flow-control credit is given back only by consume(). Thread: one. Errors of a peer surface as a failed receive(), after
+// which produce() yields the GOAWAY to send; the session is then finished.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "lib/base/buffer.h"
+#include "lib/base/result.h"
+#include "lib/http2/settings.h"
+
+namespace weft::http2 {
+
+// What a session reports, during receive() and produce(). Handlers may call the session's submitting functions.
+class SessionEvents {
+ public:
+  virtual ~SessionEvents() = default;
+  // A request (server), a response or trailers (client). `trailers` tells a block that ends an open message.
+  virtual void on_headers(std::int32_t stream, Headers headers, bool end_stream, bool trailers) = 0;
+  virtual void on_data(std::int32_t stream, Buffer data) = 0;
+  virtual void on_end_stream(std::int32_t stream) = 0;
+  // The stream no longer exists; `code` is an RFC 9113 error code, 0 after an orderly end. `by_peer`: RST_STREAM received.
+  virtual void on_closed(std::int32_t stream, std::uint32_t code) = 0;
+  virtual void on_goaway() = 0;
+  virtual void on_ping_ack() = 0;
+  // Bytes queued for a stream were put into frames; `left` are still queued.
+  virtual void on_sent(std::int32_t stream, std::size_t left) = 0;
+};
+
+class Session {
+ public:
+  // `events` outlives the session. The connection preface and SETTINGS are queued at once.
+  Session(Role role, const Settings& settings, SessionEvents& events);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // kProtocol when the peer broke the rules of the connection.
+  Result<void> receive(const Buffer& input);
+  // Appends every frame that may leave now to `out`; false when there was none. About 256 KiB at a time:
+  // call again until it returns false.
+  bool produce(BufferChain& out);
+  bool wants_write() const;
+  // Neither side will send more: GOAWAY done and no streams left.
+  bool finished() const;
+
+  // Opens a stream. With `has_body` data follows by send(); else the request ends the direction. kLimit when ids ran out.
+  Result<std::int32_t> request(const Headers& headers, bool has_body);
+  // Server: the response's header block.
+  Result<void> respond(std::int32_t stream, const Headers& headers, bool has_body);
+  // Queues data; it leaves as windows allow. `end` ends our direction, after `trailers` when there are any.
+  void send(std::int32_t stream, BufferChain data, bool end, Headers trailers = {});
+  void reset(std::int32_t stream, ResetCode code);
+  // `count` received bytes were taken: gives the credit back, for the connection also when the stream is gone.
+  void consume(std::int32_t stream, std::size_t count);
+  void ping();
+  // Server: announces the end, streams already open go on. Two steps so that requests under way are not lost.
+  void announce_goaway();
+  void goaway(ResetCode code);
+
+  // Limit the peer announced; what we assume before its SETTINGS arrive is `assumed`.
+  std::uint32_t peer_max_streams(std::uint32_t assumed) const;
+  // Bytes received whose credit was not given back yet, over all streams; for tests.
+  std::size_t unconsumed() const;
+
+ private:
+  struct Native;
+  std::unique_ptr<Native> native_;
+};
+
+}  // namespace weft::http2
