@@ -51,7 +51,13 @@ Stream::Stream(std::shared_ptr<Connection> connection, std::shared_ptr<State> st
 
 Stream::~Stream() {
   auto& s = *state_;
-  if (!s.closed && !(s.in_ended && s.out_ended)) connection_->session_.reset(s.id, ResetCode::kCancel);
+  if (!s.closed && !(s.in_ended && s.out_ended)) {
+    if (connection_->role_ == Role::kServer && s.out_ended) {
+      connection_->session_.close_after_end(s.id);
+    } else {
+      connection_->session_.reset(s.id, ResetCode::kCancel);
+    }
+  }
   // Bytes nobody will take any more: their credit goes back to the connection, once.
   const auto left = s.in.size() + std::exchange(s.unconsumed, 0);
   s.in.clear();

@@ -57,6 +57,8 @@ struct Session::Native {
     Headers incoming;
     std::size_t incoming_size = 0;
     bool message_begun = false;  // a final header block was seen
+    bool end_sent = false;       // our END_STREAM left
+    bool close_after_end = false;
   };
 
   Settings settings;
@@ -177,6 +179,18 @@ struct Session::Native {
     }
   }
 
+  static int on_frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
+    const bool may_end = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
+    if (!may_end || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
+    auto& self = of(user);
+    auto found = self.streams.find(frame->hd.stream_id);
+    if (found == self.streams.end()) return 0;
+    found->second.end_sent = true;
+    if (found->second.close_after_end)
+      nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    return 0;
+  }
+
   static int on_data(nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* data, std::size_t size, void* user) {
     auto& self = of(user);
     self.unconsumed += size;
@@ -207,6 +221,7 @@ Session::Session(Role role, const Settings& settings, SessionEvents& events)
   nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, Native::begin_headers);
   nghttp2_session_callbacks_set_on_header_callback(callbacks, Native::on_header);
   nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, Native::on_frame);
+  nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, Native::on_frame_sent);
   nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, Native::on_data);
   nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, Native::on_close);
   nghttp2_session_callbacks_set_data_source_read_length_callback(callbacks, Native::payload_length);
@@ -315,6 +330,13 @@ void Session::send(std::int32_t id, BufferChain data, bool end, Headers trailers
 void Session::reset(std::int32_t id, ResetCode code) {
   if (native_->streams.contains(id))
     nghttp2_submit_rst_stream(native_->session, NGHTTP2_FLAG_NONE, id, static_cast<std::uint32_t>(code));
+}
+
+void Session::close_after_end(std::int32_t id) {
+  auto found = native_->streams.find(id);
+  if (found == native_->streams.end()) return;
+  found->second.close_after_end = true;
+  if (found->second.end_sent) nghttp2_submit_rst_stream(native_->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
 }
 
 void Session::consume(std::int32_t id, std::size_t count) {

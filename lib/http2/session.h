@@ -54,6 +54,9 @@ class Session {
   // Queues data; it leaves as windows allow. `end` ends our direction, after `trailers` when there are any.
   void send(std::int32_t stream, BufferChain data, bool end, Headers trailers = {});
   void reset(std::int32_t stream, ResetCode code);
+  // Server: the response is complete or queued, the rest of the request is not wanted: RST_STREAM(NO_ERROR) follows our
+  // END_STREAM (RFC 9113 §8.1). A plain reset() would overtake what is queued.
+  void close_after_end(std::int32_t stream);
   // `count` received bytes were taken: gives the credit back, for the connection also when the stream is gone.
   void consume(std::int32_t stream, std::size_t count);
   void ping();
