@@ -1,0 +1,41 @@
+// Serving tunnels: the requests of one HTTP/2 connection, each handled by its own task.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "lib/async/loop.h"
+#include "lib/hbone/headers.h"
+#include "lib/http2/connection.h"
+
+namespace weft::hbone {
+
+// Why a tunnel is not opened; each has one status.
+enum class Refusal {
+  kBadRequest,    // 400: authority malformed or not ours
+  kUnauthorized,  // 401: policy
+  kUnavailable,   // 503: unknown destination, or it cannot be reached
+};
+
+// One CONNECT waiting for its answer. Dropped unanswered, its stream is reset.
+class IncomingTunnel {
+ public:
+  explicit IncomingTunnel(http2::StreamPtr stream) : request_(parse_request(stream->request())), stream_(std::move(stream)) {}
+
+  const ReceivedRequest& request() const { return request_; }
+  // Answers 200 and hands the bytes over. Call it when the destination is connected. Fails when the caller has gone.
+  Result<http2::StreamPtr> accept(std::string_view baggage);
+  void refuse(Refusal why);
+
+ private:
+  ReceivedRequest request_;
+  http2::StreamPtr stream_;
+};
+
+// Serves the connection until it is over; then waits for the handlers. Anything but CONNECT is answered 400 here.
+// `drain`: no new requests from then on, open tunnels go on. `stop`: everything ends, handlers see their token.
+using TunnelHandler = std::function<Task<void>(IncomingTunnel tunnel, StopToken stop)>;
+Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler, StopToken drain,
+                         StopToken stop);
+
+}  // namespace weft::hbone

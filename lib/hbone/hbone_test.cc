@@ -1,0 +1,254 @@
+#include <catch2/catch_test_macros.hpp>
+
+#include "lib/async/manual_loop.h"
+#include "lib/hbone/accept.h"
+#include "lib/hbone/pool.h"
+#include "lib/io/pipe.h"
+#include "lib/io/pump.h"
+
+using namespace weft;
+using namespace weft::hbone;
+using namespace std::chrono_literals;
+
+namespace {
+
+Task<Result<std::string>> read_all(io::Stream& stream) {
+  std::string all;
+  for (;;) {
+    auto data = co_await stream.read(64 * 1024);
+    if (!data) co_return fail(std::move(data).error());
+    if (data->empty()) co_return std::move(all);
+    stream.consumed(data->size());
+    all += data->to_string();
+  }
+}
+
+Task<void> echo_tunnel(IncomingTunnel tunnel, StopToken) {
+  const auto authority = tunnel.request().authority;
+  if (authority == "denied:1") co_return tunnel.refuse(Refusal::kUnauthorized);
+  if (authority == "broken:1") co_return tunnel.refuse(Refusal::kUnavailable);
+  if (authority == "silent:1") co_return;  // dropped unanswered
+  auto stream = tunnel.accept("k8s.cluster.name=c");
+  if (!stream) co_return;
+  auto all = co_await read_all(**stream);
+  if (!all) co_return;
+  auto written = co_await (*stream)->write(BufferChain(Buffer::copy_of(authority + ":" + *all)));
+  if (!written) co_return;
+  auto ended = co_await (*stream)->shutdown_write();
+  (void)ended;
+}
+
+Task<void> serve_one(Loop& loop, http2::Settings settings, io::StreamPtr transport, StopToken drain, StopToken stop) {
+  auto outcome = co_await serve(loop, settings, std::move(transport), echo_tunnel, drain, stop);
+  (void)outcome;
+}
+
+struct World {
+  explicit World(Pool::Options options = {}) : pool(loop, std::move(options), [this](const PoolKey&, StopToken stop) { return dial(*this, stop); }) {}
+  ~World() {
+    loop.run(pool.close());
+    scope.request_stop();
+    loop.run(scope.join());
+  }
+  static Task<Result<io::StreamPtr>> dial(World& world, StopToken stop) {
+    ++world.dials;
+    ++world.dialing;
+    world.dialing_most = std::max(world.dialing_most, world.dialing);
+    auto slept = co_await sleep_for(world.loop, 10ms, stop);
+    --world.dialing;
+    if (!slept) co_return fail(std::move(slept).error());
+    if (world.refuse) co_return fail(ErrorCode::kRefused, "connection refused");
+    auto [left, right] = io::make_pipe(world.loop);
+    world.scope.spawn(serve_one(world.loop, world.server_settings, std::move(right), world.drain.token(), world.scope.token()));
+    co_return std::move(left);
+  }
+  Result<Tunnel> open(std::string authority = "10.0.0.1:80", PoolKey key = {}) {
+    return loop.run(pool.open(std::move(key), build_request({.authority = std::move(authority)}), {}));
+  }
+  static Task<void> open_into(Pool& pool, std::vector<Result<Tunnel>>& out) {
+    // Named: GCC 12 destroys braced temporaries of an awaiting expression twice.
+    PoolKey key;
+    TunnelRequest wanted;
+    wanted.authority = "10.0.0.1:80";
+    auto request = build_request(wanted);
+    StopToken never;
+    auto tunnel = co_await pool.open(std::move(key), std::move(request), never);
+    out.push_back(std::move(tunnel));
+  }
+  std::string talk(Tunnel& tunnel, std::string text) {
+    REQUIRE(loop.run(tunnel.stream->write(BufferChain(Buffer::copy_of(text)))));
+    REQUIRE(loop.run(tunnel.stream->shutdown_write()));
+    auto all = loop.run(read_all(*tunnel.stream));
+    REQUIRE(all);
+    return *all;
+  }
+
+  ManualLoop loop;
+  Scope scope{loop};
+  http2::Settings server_settings;
+  StopSource drain;
+  bool refuse = false;
+  int dials = 0, dialing = 0, dialing_most = 0;
+  Pool pool;
+};
+
+}  // namespace
+
+TEST_CASE("a tunnel carries bytes and half-closes, and says who answered") {
+  World world;
+  auto tunnel = world.open();
+  REQUIRE(tunnel);
+  CHECK(tunnel->baggage == "k8s.cluster.name=c");
+  CHECK(world.talk(*tunnel, "hello") == "10.0.0.1:80:hello");
+}
+
+TEST_CASE("a refusal names the status, and the connection serves the next tunnel") {
+  World world;
+  auto denied = world.open("denied:1");
+  REQUIRE_FALSE(denied);
+  CHECK(denied.error().message() == "http status: 401 Unauthorized");
+  CHECK(denied.error().code() == ErrorCode::kDenied);
+  auto broken = world.open("broken:1");
+  REQUIRE_FALSE(broken);
+  CHECK(broken.error().message() == "http status: 503 Service Unavailable");
+  auto silent = world.open("silent:1");
+  REQUIRE_FALSE(silent);
+  CHECK(silent.error().code() == ErrorCode::kReset);
+  auto tunnel = world.open();
+  REQUIRE(tunnel);
+  CHECK(world.talk(*tunnel, "x") == "10.0.0.1:80:x");
+  CHECK(world.dials == 1);
+}
+
+TEST_CASE("tunnels of one key share a connection that is made once; a full one is joined by another and used again") {
+  World world({.http2 = {}, .streams_max = 2});
+  std::vector<Result<Tunnel>> tunnels;
+  for (int i = 0; i < 5; ++i) world.scope.spawn(World::open_into(world.pool, tunnels));
+  world.loop.advance(1s);
+  REQUIRE(tunnels.size() == 5);
+  for (auto& tunnel : tunnels) CHECK(tunnel);
+  CHECK(world.dials == 3);
+  CHECK(world.dialing_most == 1);
+  tunnels.clear();
+  world.loop.run_until_idle();
+  for (int i = 0; i < 6; ++i) world.scope.spawn(World::open_into(world.pool, tunnels));
+  world.loop.advance(1s);
+  CHECK(tunnels.size() == 6);
+  CHECK(world.dials == 3);
+}
+
+TEST_CASE("the peer's stream limit counts when it is the smaller one") {
+  World world;
+  world.server_settings.max_concurrent_streams = 1;
+  auto first = world.open();
+  REQUIRE(first);
+  auto second = world.open();
+  REQUIRE(second);
+  CHECK(world.dials == 2);
+}
+
+TEST_CASE("whatever differs in the key keeps tunnels apart") {
+  World world;
+  const PoolKey base{.source_uid = "a", .credential_generation = 1, .destination_uid = "d", .expected_identities = {"i"}, .hop = {}, .kind = HopKind::kWorkload};
+  std::vector<PoolKey> keys(6, base);
+  keys[1].source_uid = "b";
+  keys[2].credential_generation = 2;
+  keys[3].destination_uid = "e";
+  keys[4].expected_identities = {"j"};
+  keys[5].kind = HopKind::kWaypoint;
+  for (const auto& key : keys) REQUIRE(world.open("x:1", key));
+  CHECK(world.dials == 6);
+  for (const auto& key : keys) REQUIRE(world.open("x:1", key));
+  CHECK(world.dials == 6);
+}
+
+TEST_CASE("a destination that goes, or an old certificate, takes its connections out; open tunnels go on") {
+  World world;
+  PoolKey key{.source_uid = "a", .credential_generation = 1, .destination_uid = "d"};
+  auto tunnel = world.open("x:1", key);
+  REQUIRE(tunnel);
+  world.pool.evict_destination("d");
+  CHECK(world.pool.connections() == 0);
+  CHECK(world.talk(*tunnel, "still") == "x:1:still");
+  auto next = world.open("x:1", key);
+  REQUIRE(next);
+  CHECK(world.dials == 2);
+  world.pool.evict_generations_before(2);
+  CHECK(world.pool.connections() == 0);
+  CHECK(world.talk(*next, "still") == "x:1:still");
+}
+
+TEST_CASE("a connection unused for the timeout is released, one in use is not") {
+  World world({.http2 = {}, .unused_release_timeout = 60s});
+  auto tunnel = world.open();
+  REQUIRE(tunnel);
+  world.loop.advance(200s);
+  CHECK(world.pool.connections() == 1);
+  tunnel->stream.reset();
+  world.loop.advance(130s);
+  CHECK(world.pool.connections() == 0);
+}
+
+TEST_CASE("a failed dial reaches its caller and the next one tries again") {
+  World world;
+  world.refuse = true;
+  CHECK_FALSE(world.open());
+  world.refuse = false;
+  CHECK(world.open());
+  CHECK(world.dials == 2);
+}
+
+TEST_CASE("a peer that drains gets no new tunnels, its open ones finish") {
+  World world;
+  auto tunnel = world.open();
+  REQUIRE(tunnel);
+  world.drain.request_stop();
+  world.loop.run_until_idle();
+  world.drain = StopSource();
+  CHECK(world.pool.connections() == 0);
+  REQUIRE(world.open());
+  CHECK(world.dials == 2);
+  CHECK(world.talk(*tunnel, "bye") == "10.0.0.1:80:bye");
+}
+
+TEST_CASE("requests that are not CONNECT are refused before any handler") {
+  World world;
+  auto [left, right] = io::make_pipe(world.loop);
+  world.scope.spawn(serve_one(world.loop, {}, std::move(right), {}, world.scope.token()));
+  auto client = http2::Connection::create(world.loop, http2::Role::kClient, {}, std::move(left));
+  StopSource stop;
+  struct Run {
+    static Task<void> it(std::shared_ptr<http2::Connection> c, StopToken stop) {
+      auto ended = co_await c->run(stop);
+      (void)ended;
+    }
+  };
+  world.scope.spawn(Run::it(client, stop.token()));
+  {
+    auto stream = client->open({{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/"}}, http2::Stream::Body::kNone);
+    REQUIRE(stream);
+    auto response = world.loop.run((*stream)->response({}));
+    REQUIRE(response);
+    CHECK(*http2::find(*response, ":status") == "400");
+  }
+  stop.request_stop();
+}
+
+TEST_CASE("request fields say what was asked, and odd ones are ignored") {
+  SeededRandom random(7);
+  const auto trace = make_traceparent(random);
+  CHECK(is_traceparent(trace));
+  auto headers = build_request({.authority = "10.0.0.1:80", .baggage = "k8s.namespace.name=a", .client = *SocketAddress::parse("10.1.1.1:99"),
+                                .service_host = "shop.a.svc", .traceparent = trace, .forwarded_network = {}});
+  CHECK(*http2::find(headers, "forwarded") == "for=\"10.1.1.1:99\";host=shop.a.svc");
+  auto parsed = parse_request(headers);
+  CHECK(parsed.authority == "10.0.0.1:80");
+  CHECK(parsed.baggage == "k8s.namespace.name=a");
+  CHECK(parsed.service_host == "shop.a.svc");
+  CHECK(parsed.traceparent == trace);
+  CHECK(forwarded_host("for=x; host=\"a\";host=b") == "a");
+  CHECK(forwarded_host("for=x").empty());
+  CHECK(forwarded_host("host=\xff").empty());
+  CHECK_FALSE(is_traceparent("00-xyz"));
+  CHECK(parse_request({{"baggage", "a=b"}, {"baggage", "\x01"}}).baggage.empty());
+}

@@ -1,0 +1,83 @@
+// The connections of one pod to its peers: tunnels share them when nothing that must stay apart would be shared.
+//
+// Thread: the pod's worker; nothing here is shared between pods or threads. Per key at most one connection is being made;
+// who else needs one waits and then looks again. A connection takes new tunnels while fewer than
+// min(streams_max, the peer's SETTINGS_MAX_CONCURRENT_STREAMS) are open on it, also again after it was full.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/async/scope.h"
+#include "lib/async/semaphore.h"
+#include "lib/base/ip.h"
+#include "lib/hbone/connect.h"
+
+namespace weft::hbone {
+
+enum class HopKind : std::uint8_t { kWorkload, kWaypoint, kGateway };
+
+// Everything two tunnels must have in common to share a connection.
+struct PoolKey {
+  std::string source_uid;                        // the pod on whose behalf
+  std::uint64_t credential_generation = 0;       // of its certificate
+  std::string destination_uid;                   // workload or waypoint at the hop
+  std::vector<std::string> expected_identities;  // accepted at the hop, in order
+  SocketAddress hop;
+  HopKind kind = HopKind::kWorkload;
+
+  friend auto operator<=>(const PoolKey&, const PoolKey&) = default;
+};
+
+class Pool {
+ public:
+  // Makes a connected, verified TLS stream to key.hop. One call per key at a time.
+  using Dialer = std::function<Task<Result<io::StreamPtr>>(const PoolKey& key, StopToken stop)>;
+  struct Options {
+    http2::Settings http2;
+    std::uint32_t streams_max = 100;                           // POOL_MAX_STREAMS_PER_CONNECTION
+    Duration unused_release_timeout = std::chrono::minutes(5);  // POOL_UNUSED_RELEASE_TIMEOUT
+  };
+
+  Pool(Loop& loop, Options options, Dialer dial);
+  // close() must have been awaited.
+  ~Pool();
+
+  // Opens a tunnel on a pooled or new connection. kCancelled "pool draining" after close().
+  Task<Result<Tunnel>> open(PoolKey key, http2::Headers request, StopToken stop);
+
+  // The workload is gone, its address may soon be another's: no new tunnels to it on the connections made so far, nor on
+  // one being made. Open tunnels go on.
+  void evict_destination(std::string_view uid);
+  // A new certificate: connections made with older ones take no new tunnels.
+  void evict_generations_before(std::uint64_t generation);
+
+  // Connections that may take tunnels; those that are full count.
+  std::size_t connections() const;
+
+  // Cuts every connection and waits until all are gone.
+  Task<void> close();
+
+ private:
+  struct Member;
+  struct Entry;
+
+  std::shared_ptr<http2::Connection> find_free(Entry& entry);
+  Task<void> drive(std::shared_ptr<Entry> entry, std::shared_ptr<Member> member);
+  void add(const std::shared_ptr<Entry>& entry, io::StreamPtr transport);
+  void evict_if(const std::function<bool(const PoolKey&)>& gone);
+  void retire(const std::shared_ptr<Member>& member);
+  void arm(Member& member);
+
+  Loop& loop_;
+  Options options_;
+  Dialer dial_;
+  std::map<PoolKey, std::shared_ptr<Entry>> entries_;
+  Scope scope_;
+};
+
+}  // namespace weft::hbone
