@@ -83,6 +83,8 @@ Result<std::shared_ptr<Context>> Context::build(const std::vector<Certificate>& 
   ERR_clear_error();
   SSL_CTX_set_cert_verify_callback(native, detail::verify_peer, nullptr);
 
+  context->own_records_ = options.own_records;
+  if (options.own_records) SSL_CTX_set_keylog_callback(native, detail::keep_secret);
   context->alpn_ = options.alpn;
   for (const auto& name : options.alpn) {
     context->alpn_wire_ += static_cast<char>(name.size());

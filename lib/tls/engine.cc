@@ -48,7 +48,8 @@ std::string explain(unsigned long code) {
 // The BIO is both ends of the wire: reading takes from the engine's input, writing appends to its output.
 struct Engine::Native {
   detail::PeerCheck check;
-  detail::SslHandle ssl;  // owns the BIO
+  detail::SslHandle ssl;  // owns the BIO; null once our own record layer has taken over
+  detail::CertificateHandle peer;  // kept from it
 
   static int read(BIO* bio, char* out, std::size_t size, std::size_t* done) {
     auto* engine = static_cast<Engine*>(BIO_get_data(bio));
@@ -85,14 +86,14 @@ struct Engine::Native {
   }
 };
 
-Engine::Engine(std::shared_ptr<const Context> context)
-    : context_(std::move(context)), native_(std::make_unique<Native>()), output_expected_(kHandshakeBlock) {}
+Engine::Engine(std::shared_ptr<const Context> context, Role role)
+    : context_(std::move(context)), native_(std::make_unique<Native>()), output_expected_(kHandshakeBlock), role_(role) {}
 
 Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::create(std::shared_ptr<const Context> context, Role role,
                                                Verification verification) {
-  std::unique_ptr<Engine> engine(new Engine(std::move(context)));
+  std::unique_ptr<Engine> engine(new Engine(std::move(context), role));
   Native& native = *engine->native_;
   native.ssl.reset(SSL_new(engine->context_->native()));
   BIO* bio = native.ssl ? Native::make_bio(engine.get()) : nullptr;
@@ -148,7 +149,9 @@ BufferChain Engine::take_output() {
     if (writer_->size() > 0) output_.append(writer_->take());
     writer_.reset();
   }
-  return std::exchange(output_, BufferChain());
+  BufferChain output = std::exchange(output_, BufferChain());
+  if (records_) output.append(std::exchange(records_->output(), BufferChain()));
+  return output;
 }
 
 Error Engine::failure(int result, bool handshaking) {
@@ -172,12 +175,52 @@ Error Engine::failure(int result, bool handshaking) {
 Result<bool> Engine::handshake() {
   ERR_clear_error();
   const int result = SSL_do_handshake(native_->ssl.get());
-  if (result == 1) return true;
+  if (result == 1) {
+    facts_ = read_facts();
+    take_over_records();
+    return true;
+  }
   if (SSL_get_error(native_->ssl.get(), result) == SSL_ERROR_WANT_READ) return false;
   return fail(failure(result, true));
 }
 
+void Engine::take_over_records() {
+  SSL* ssl = native_->ssl.get();
+  const detail::TrafficSecrets& secrets = native_->check.secrets;
+  // Bytes that OpenSSL has already taken in stay its business.
+  if (!context_->own_records() || SSL_version(ssl) != TLS1_3_VERSION || SSL_has_pending(ssl)) return;
+  const SSL_CIPHER* cipher = SSL_get_current_cipher(ssl);
+  const auto id = cipher ? SSL_CIPHER_get_protocol_id(cipher) : 0;
+  if ((id != 0x1301 && id != 0x1302) || secrets.client_size == 0 || secrets.server_size == 0) return;
+  const Suite suite = id == 0x1301 ? Suite::kAes128GcmSha256 : Suite::kAes256GcmSha384;
+  const std::span client(secrets.client.data(), secrets.client_size);
+  const std::span server(secrets.server.data(), secrets.server_size);
+  auto receive = RecordKeys::create(suite, role_ == Role::kClient ? server : client, false);
+  auto send = RecordKeys::create(suite, role_ == Role::kClient ? client : server, true);
+  if (!receive || !send) return;
+  records_ = std::make_unique<RecordLayer>(std::move(*receive), std::move(*send));
+  records_->set_records_per_key(records_per_key_);
+  native_->peer.reset(SSL_get1_peer_certificate(ssl));
+  native_->check.secrets = {};
+  // The last flight must leave before the BIO goes.
+  BufferChain flight = take_output();
+  output_ = std::move(flight);
+  SSL_set_quiet_shutdown(ssl, 1);
+  native_->ssl.reset();
+}
+
+Result<void> Engine::decrypt_own(BufferChain& out) {
+  auto outcome = records_->decrypt(input_, out);
+  if (outcome && records_->ended()) ended_ = true;
+  if (outcome && !ended_ && input_ended_) {
+    outcome = fail(ErrorCode::kClosed, "tls error: peer closed the connection without sending close_notify");
+  }
+  if (!outcome) failed_ = true;
+  return outcome;
+}
+
 Result<void> Engine::decrypt(BufferChain& out) {
+  if (records_ && !failed_) return decrypt_own(out);
   if (failed_) return fail(ErrorCode::kTls, "tls error: connection already failed");
   SSL* ssl = native_->ssl.get();
   std::optional<BufferWriter> writer;
@@ -230,6 +273,7 @@ Result<void> Engine::write_record_bytes(const std::byte* data, std::size_t size)
 
 Result<void> Engine::encrypt(BufferChain plain) {
   if (failed_) return fail(ErrorCode::kTls, "tls error: connection already failed");
+  if (records_) return records_->encrypt(std::move(plain));
   ERR_clear_error();
   output_expected_ = plain.size() + (plain.size() / kRecordSizeMax + 1) * kRecordOverhead;
   std::optional<BufferWriter> gathered;
@@ -258,6 +302,7 @@ Result<void> Engine::encrypt(BufferChain plain) {
 
 void Engine::close_notify() {
   if (failed_) return;
+  if (records_) return records_->close_notify();
   ERR_clear_error();
   output_expected_ = kRecordOverhead + 8;
   SSL_shutdown(native_->ssl.get());
@@ -267,29 +312,30 @@ void Engine::close_notify() {
 const std::optional<model::Identity>& Engine::peer_identity() const { return native_->check.identity; }
 
 Result<Certificate> Engine::peer_certificate() const {
-  X509* native = SSL_get0_peer_certificate(native_->ssl.get());
+  X509* native = native_->ssl ? SSL_get0_peer_certificate(native_->ssl.get()) : native_->peer.get();
   if (!native) return fail(ErrorCode::kNotFound, "peer showed no certificate");
   return Certificate::from_native(native);
 }
 
-std::string Engine::alpn() const {
+Engine::Facts Engine::read_facts() const {
+  SSL* ssl = native_->ssl.get();
+  Facts facts;
   const unsigned char* name = nullptr;
   unsigned int size = 0;
-  SSL_get0_alpn_selected(native_->ssl.get(), &name, &size);
-  return name ? std::string(reinterpret_cast<const char*>(name), size) : std::string();
-}
-
-std::string Engine::version() const { return SSL_get_version(native_->ssl.get()); }
-std::string Engine::cipher() const { return SSL_get_cipher_name(native_->ssl.get()); }
-
-std::string Engine::group() const {
-  // TLS group ids of RFC 8446 4.2.7 and draft-ietf-tls-ecdhe-mlkem. OpenSSL 3.0 answers with NIDs for those it has one
-  // for, and with the id under TLSEXT_nid_unknown otherwise.
-  const long id = SSL_get_negotiated_group(native_->ssl.get());
-  if (id == (TLSEXT_nid_unknown | 0x11ec)) return "X25519MLKEM768";
-  const char* name = OBJ_nid2sn(static_cast<int>(id));
+  SSL_get0_alpn_selected(ssl, &name, &size);
+  if (name) facts.alpn.assign(reinterpret_cast<const char*>(name), size);
+  facts.version = SSL_get_version(ssl);
+  facts.cipher = SSL_get_cipher_name(ssl);
+  // OpenSSL answers with the NID of groups it has one for, else with the TLS group id under TLSEXT_nid_unknown.
+  const long group = SSL_get_negotiated_group(ssl);
+  const char* group_name = OBJ_nid2sn(static_cast<int>(group));
+  if (group == (TLSEXT_nid_unknown | 0x11ec)) {
+    facts.group = "X25519MLKEM768";
+  } else if (group_name && group != NID_undef) {
+    facts.group = group_name;
+  }
   ERR_clear_error();
-  return name && id != NID_undef ? name : "";
+  return facts;
 }
 
 }  // namespace weft::tls

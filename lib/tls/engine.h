@@ -18,6 +18,7 @@
 #include "lib/base/buffer.h"
 #include "lib/base/result.h"
 #include "lib/tls/context.h"
+#include "lib/tls/records.h"
 #include "lib/tls/verify.h"
 
 namespace weft::tls {
@@ -58,25 +59,38 @@ class Engine {
   // Ends our direction: close_notify into the output. Receiving goes on.
   void close_notify();
 
-  bool has_output() const { return !output_.empty() || (writer_ && writer_->size() > 0); }
+  bool has_output() const {
+    return !output_.empty() || (writer_ && writer_->size() > 0) || (records_ && !records_->output().empty());
+  }
   BufferChain take_output();
 
   // After the handshake.
   const std::optional<model::Identity>& peer_identity() const;
   Result<Certificate> peer_certificate() const;  // kNotFound when the peer showed none
-  std::string alpn() const;                      // "" when none was agreed
-  std::string version() const;                   // "TLSv1.3"
-  std::string cipher() const;                    // "TLS_AES_128_GCM_SHA256"
-  std::string group() const;                     // "X25519", key exchange; "" when OpenSSL cannot name it
+  const std::string& alpn() const { return facts_.alpn; }        // "" when none was agreed
+  const std::string& version() const { return facts_.version; }  // "TLSv1.3"
+  const std::string& cipher() const { return facts_.cipher; }    // "TLS_AES_128_GCM_SHA256"
+  const std::string& group() const { return facts_.group; }      // "X25519"; "" when OpenSSL cannot name it
 
   const Context& context() const { return *context_; }
   // For tests: exchange keys after this many records.
-  void set_records_per_key(std::uint64_t records) { records_per_key_ = records; }
+  void set_records_per_key(std::uint64_t records) {
+    records_per_key_ = records;
+    if (records_) records_->set_records_per_key(records);
+  }
+  bool uses_own_records() const { return records_ != nullptr; }
 
  private:
   struct Native;  // OpenSSL's objects
-  explicit Engine(std::shared_ptr<const Context> context);
+  Engine(std::shared_ptr<const Context> context, Role role);
 
+  struct Facts {
+    std::string alpn, version, cipher, group;
+  };
+  Facts read_facts() const;
+  // Hands the records to our own layer and lets OpenSSL's connection go, when the context asks for it and it is possible.
+  void take_over_records();
+  Result<void> decrypt_own(BufferChain& out);
   Error failure(int result, bool handshaking);
   Result<void> write_record_bytes(const std::byte* data, std::size_t size);
   std::size_t bio_read(char* out, std::size_t size);
@@ -93,6 +107,9 @@ class Engine {
   std::size_t output_expected_ = 0;     // sizes the next block
   std::uint64_t records_since_key_ = 0;
   std::uint64_t records_per_key_ = kRecordsPerKeyMax;
+  Role role_;
+  Facts facts_;                            // what accessors answer, once the handshake is complete
+  std::unique_ptr<RecordLayer> records_;   // null: OpenSSL protects records
 };
 
 }  // namespace weft::tls

@@ -14,7 +14,13 @@ const WallTime kNow{std::chrono::seconds(1'800'000'000)};
 const std::string kCart = "spiffe://cluster.local/ns/shop/sa/cart";
 const std::string kUsers = "spiffe://cluster.local/ns/shop/sa/users";
 
+// Every case runs with OpenSSL's record protection and with ours, and one of each.
+enum class Records { kOpenssl, kOwn };
+Records client_records = Records::kOpenssl, server_records = Records::kOpenssl;
+
 std::shared_ptr<const Context> context(std::shared_ptr<const Credentials> credentials, ContextOptions options = {}) {
+  const bool is_server = credentials->identity() && credentials->identity()->service_account == "users";
+  options.own_records = (is_server ? server_records : client_records) == Records::kOwn;
   auto made = Context::create(std::move(credentials), options);
   REQUIRE(made);
   return *made;
@@ -62,9 +68,21 @@ std::string decrypt_all(Engine& engine) {
   return plain.to_string();
 }
 
+#define TLS_CASE(name)                                   \
+  static void WEFT_CONCAT(tls_case_, __LINE__)();        \
+  TEST_CASE(name) {                                      \
+    for (const int mode : {0, 1, 2, 3}) {                \
+      INFO("own records: " << mode);                     \
+      client_records = static_cast<Records>(mode & 1);   \
+      server_records = static_cast<Records>(mode >> 1);  \
+      WEFT_CONCAT(tls_case_, __LINE__)();                \
+    }                                                    \
+  }                                                      \
+  static void WEFT_CONCAT(tls_case_, __LINE__)()
+
 }  // namespace
 
-TEST_CASE("two mesh members agree on TLS 1.3, AES-128-GCM and h2, and know each other") {
+TLS_CASE("two mesh members agree on TLS 1.3, AES-128-GCM and h2, and know each other") {
   TestAuthority authority(kNow);
   Pair pair(context(authority.credentials(kCart)), server_named(kUsers), context(authority.credentials(kUsers)));
   REQUIRE(pair.complete());
@@ -77,6 +95,9 @@ TEST_CASE("two mesh members agree on TLS 1.3, AES-128-GCM and h2, and know each 
   CHECK(pair.client->peer_identity()->to_string() == kUsers);
   CHECK(pair.server->peer_certificate()->names().uris.front() == kCart);
 
+  CHECK(pair.client->uses_own_records() == (client_records == Records::kOwn));
+  CHECK(pair.server->uses_own_records() == (server_records == Records::kOwn));
+
   REQUIRE(pair.client->encrypt(BufferChain(Buffer::literal("ping"))));
   pair.server->receive(pair.client->take_output());
   CHECK(decrypt_all(*pair.server) == "ping");
@@ -86,13 +107,13 @@ TEST_CASE("two mesh members agree on TLS 1.3, AES-128-GCM and h2, and know each 
   CHECK_FALSE(pair.client->has_output());
 }
 
-TEST_CASE("keys with signatures of fixed length serve the same handshake") {
+TLS_CASE("keys with signatures of fixed length serve the same handshake") {
   TestAuthority authority(kNow, "root", KeyKind::kEd25519);
   Pair pair(context(authority.credentials(kCart)), server_named(kUsers), context(authority.credentials(kUsers)));
   CHECK(pair.complete());
 }
 
-TEST_CASE("a client that is not who the mesh expects is refused by the server") {
+TLS_CASE("a client that is not who the mesh expects is refused by the server") {
   TestAuthority authority(kNow), foreign(kNow, "foreign root");
   auto server = context(authority.credentials(kUsers));
   struct Row {
@@ -138,7 +159,7 @@ TEST_CASE("a client that is not who the mesh expects is refused by the server") 
   }
 }
 
-TEST_CASE("a client without a certificate is refused") {
+TLS_CASE("a client without a certificate is refused") {
   TestAuthority authority(kNow);
   auto nobody = Context::for_client({authority.root()});
   REQUIRE(nobody);
@@ -148,7 +169,7 @@ TEST_CASE("a client without a certificate is refused") {
   CHECK(pair.server_error->message() == "tls handshake error: peer sent no certificates");
 }
 
-TEST_CASE("a server that is not who the client expects is refused and told") {
+TLS_CASE("a server that is not who the client expects is refused and told") {
   TestAuthority authority(kNow), foreign(kNow, "foreign root");
   auto client = context(authority.credentials(kCart));
   auto expired = authority.leaf({.uris = {kUsers}});
@@ -180,7 +201,7 @@ TEST_CASE("a server that is not who the client expects is refused and told") {
   CHECK(nobody_expected.client_error);
 }
 
-TEST_CASE("a control-plane client shows no certificate and checks the server's name") {
+TLS_CASE("a control-plane client shows no certificate and checks the server's name") {
   TestAuthority authority(kNow);
   auto server = context(authority.credentials(authority.leaf({.dns = {"istiod.istio-system.svc"}})));
   auto client = Context::for_client({authority.root()});
@@ -190,7 +211,7 @@ TEST_CASE("a control-plane client shows no certificate and checks the server's n
   CHECK(Pair(*client, NamedServer{"localhost", {}}, server, AnyClient{}).client_error->code() == ErrorCode::kIdentity);
 }
 
-TEST_CASE("TLS 1.2 is refused unless both sides opted in") {
+TLS_CASE("TLS 1.2 is refused unless both sides opted in") {
   TestAuthority authority(kNow);
   auto modern = context(authority.credentials(kUsers));
   auto both = context(authority.credentials(kCart), {.tls12 = true});
@@ -200,7 +221,7 @@ TEST_CASE("TLS 1.2 is refused unless both sides opted in") {
   // The 1.2-only peer itself is tried with the openssl program, stream_test.cc.
 }
 
-TEST_CASE("ALPN: another protocol is refused, none is tolerated") {
+TLS_CASE("ALPN: another protocol is refused, none is tolerated") {
   TestAuthority authority(kNow);
   auto server = context(authority.credentials(kUsers));
   Pair wrong(context(authority.credentials(kCart), {.alpn = {"http/1.1"}}), server_named(kUsers), server);
@@ -211,7 +232,7 @@ TEST_CASE("ALPN: another protocol is refused, none is tolerated") {
   CHECK(none.server->alpn().empty());
 }
 
-TEST_CASE("post-quantum compliance is either met or an error at the start") {
+TLS_CASE("post-quantum compliance is either met or an error at the start") {
   TestAuthority authority(kNow);
   auto strict = Context::create(authority.credentials(kCart), {.post_quantum_only = true});
   CHECK(strict.has_value() == post_quantum_available());
@@ -224,7 +245,7 @@ TEST_CASE("post-quantum compliance is either met or an error at the start") {
   CHECK(pair.client->group() == "X25519MLKEM768");
 }
 
-TEST_CASE("plain text and noise instead of a handshake end in a clear error") {
+TLS_CASE("plain text and noise instead of a handshake end in a clear error") {
   TestAuthority authority(kNow);
   auto server_context = context(authority.credentials(kUsers));
   SeededRandom random(3);
@@ -246,7 +267,7 @@ TEST_CASE("plain text and noise instead of a handshake end in a clear error") {
   }
 }
 
-TEST_CASE("bytes arrive whole and in order however they are cut") {
+TLS_CASE("bytes arrive whole and in order however they are cut") {
   TestAuthority authority(kNow);
   Pair pair(context(authority.credentials(kCart)), server_named(kUsers), context(authority.credentials(kUsers)));
   REQUIRE(pair.complete());
@@ -276,7 +297,7 @@ TEST_CASE("bytes arrive whole and in order however they are cut") {
   CHECK_FALSE(pair.server->ended());
 }
 
-TEST_CASE("slices are gathered into full records, and full records arrive in one slice each") {
+TLS_CASE("slices are gathered into full records, and full records arrive in one slice each") {
   TestAuthority authority(kNow);
   Pair pair(context(authority.credentials(kCart)), server_named(kUsers), context(authority.credentials(kUsers)));
   REQUIRE(pair.complete());
@@ -297,7 +318,7 @@ TEST_CASE("slices are gathered into full records, and full records arrive in one
   for (std::size_t i = 0; i < 8; ++i) CHECK(plain.slice(i).size() == kRecordSizeMax);
 }
 
-TEST_CASE("a small result does not pin a large block") {
+TLS_CASE("a small result does not pin a large block") {
   TestAuthority authority(kNow);
   Pair pair(context(authority.credentials(kCart)), server_named(kUsers), context(authority.credentials(kUsers)));
   REQUIRE(pair.client->encrypt(BufferChain(Buffer::literal("x"))));
@@ -309,7 +330,7 @@ TEST_CASE("a small result does not pin a large block") {
   CHECK(plain.front().block_capacity() < 1024);
 }
 
-TEST_CASE("close_notify ends one direction, a missing one is an error") {
+TLS_CASE("close_notify ends one direction, a missing one is an error") {
   TestAuthority authority(kNow);
   Pair pair(context(authority.credentials(kCart)), server_named(kUsers), context(authority.credentials(kUsers)));
   REQUIRE(pair.client->encrypt(BufferChain(Buffer::literal("last"))));
@@ -331,7 +352,7 @@ TEST_CASE("close_notify ends one direction, a missing one is an error") {
   CHECK(cut.error().code() == ErrorCode::kClosed);
 }
 
-TEST_CASE("a flipped bit in a record is an error and an alert") {
+TLS_CASE("a flipped bit in a record is an error and an alert") {
   TestAuthority authority(kNow);
   Pair pair(context(authority.credentials(kCart)), server_named(kUsers), context(authority.credentials(kUsers)));
   REQUIRE(pair.client->encrypt(BufferChain(Buffer::literal("secret"))));

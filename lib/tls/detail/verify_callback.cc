@@ -1,6 +1,34 @@
 #include "lib/tls/detail/verify_callback.h"
 
 namespace weft::tls::detail {
+namespace {
+
+int digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  return c >= 'A' && c <= 'F' ? c - 'A' + 10 : 0;
+}
+
+}  // namespace
+
+TrafficSecrets::~TrafficSecrets() {
+  OPENSSL_cleanse(client.data(), client.size());
+  OPENSSL_cleanse(server.data(), server.size());
+}
+
+void keep_secret(const SSL* ssl, const char* text) {
+  auto* check = static_cast<PeerCheck*>(SSL_get_app_data(ssl));
+  const std::string_view line(text);
+  const bool client = line.starts_with("CLIENT_TRAFFIC_SECRET_0 ");
+  if (!client && !line.starts_with("SERVER_TRAFFIC_SECRET_0 ")) return;
+  const std::string_view hex = line.substr(line.rfind(' ') + 1);
+  auto& secret = client ? check->secrets.client : check->secrets.server;
+  if (hex.size() % 2 != 0 || hex.size() / 2 > secret.size()) return;
+  for (std::size_t i = 0; i < hex.size() / 2; ++i) {
+    secret[i] = static_cast<std::uint8_t>(digit(hex[2 * i]) << 4 | digit(hex[2 * i + 1]));
+  }
+  (client ? check->secrets.client_size : check->secrets.server_size) = hex.size() / 2;
+}
 
 int verify_peer(X509_STORE_CTX* store, void*) {
   const auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
