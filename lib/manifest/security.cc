@@ -108,7 +108,7 @@ AuthorizationPolicy decode_authorization_policy(const Reader& object, const std:
                                "\"" + action.substr(0, 100) + "\" is none of ALLOW, DENY, AUDIT, CUSTOM");
   }
   out.provider = spec.map("provider").text("name");
-  out.unreadable = object.failed();
+  out.unreadable = spec.failed();
   auto rules = spec.list("rules");
   if (spec.any("rules") && !spec.any("rules").value()->is_list()) out.unreadable = true;
   for (std::size_t i = 0; i < rules.size(); ++i) {

@@ -1,0 +1,38 @@
+// Pods, workload entries and endpoints become workloads.
+#pragma once
+
+#include <vector>
+
+#include "lib/model/workload.h"
+#include "lib/translate/detail/policies.h"
+#include "lib/translate/detail/services.h"
+#include "lib/translate/detail/waypoints.h"
+
+namespace weft::translate::detail {
+
+struct Inputs {
+  const Waypoints& waypoints;
+  const Services& services;
+  const Policies& policies;
+  const PeerAuthentications& peers;
+};
+
+void translate_pods(World& world, const Inputs& inputs, std::vector<model::Workload>& out);
+// WorkloadEntry objects and the endpoints written inside ServiceEntries.
+void translate_entries(World& world, const Inputs& inputs, std::vector<model::Workload>& out);
+// Endpoints that belong to no pod; and, for services without selector, pods named by a slice.
+void translate_slices(World& world, const Inputs& inputs, std::vector<model::Workload>& out);
+
+struct WorkloadNames {
+  std::string workload, canonical, revision;
+};
+// `owner`: what the workload is called after its controller.
+WorkloadNames canonical_names(const manifest::Labels& labels, const std::string& owner);
+// "web-7d9f4" of a ReplicaSet with that hash is Deployment web; "job-28373880" of a Job is CronJob job.
+std::string owner_name(const manifest::Meta& pod);
+
+// Memberships, policies, waypoint, capacity of one: what all sources of workloads share.
+void attach(const Inputs& inputs, const manifest::Meta& meta, const manifest::Labels& labels, const std::vector<NamedPort>& ports,
+            ObjectStatus* status, model::Workload& workload);
+
+}  // namespace weft::translate::detail

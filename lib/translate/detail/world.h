@@ -1,0 +1,58 @@
+// The objects of one translation, sorted by kind and namespace, each with the place where findings about it go.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lib/translate/condition.h"
+#include "lib/translate/options.h"
+
+namespace weft::translate::detail {
+
+// One object with its typed body. The pointers live as long as the world.
+template <typename T>
+struct Item {
+  const manifest::Object* object = nullptr;
+  const T* body = nullptr;
+  ObjectStatus* status = nullptr;
+
+  const manifest::Meta& meta() const { return object->meta; }
+};
+
+template <typename T>
+using Items = std::vector<Item<T>>;
+
+class World {
+ public:
+  World(const std::vector<manifest::ObjectPtr>& objects, const Options& options);
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  const Options options;
+  std::vector<ObjectStatus> statuses;  // one for each object, in the order given; never resized
+
+  std::map<std::string, Item<manifest::Namespace>> namespaces;
+  std::map<std::string, Item<manifest::Node>> nodes;
+  Items<manifest::Pod> pods;
+  Items<manifest::PodTemplate> templates;
+  Items<manifest::Service> services;
+  Items<manifest::EndpointSlice> slices;
+  Items<manifest::WorkloadEntry> entries;
+  Items<manifest::ServiceEntry> service_entries;
+  Items<manifest::PeerAuthentication> peer_authentications;
+  Items<manifest::AuthorizationPolicy> authorization_policies;
+  Items<manifest::Gateway> gateways;
+  std::map<std::string, Item<manifest::GatewayClass>> gateway_classes;
+  Items<manifest::ConfigMap> config_maps;
+  Items<manifest::Untyped> untyped;
+
+  // Labels and annotations of a namespace; empty when it has no object.
+  const manifest::Labels& namespace_labels(const std::string& name) const;
+  const manifest::Labels& namespace_annotations(const std::string& name) const;
+};
+
+// True when every wanted label is there with that value; no labels wanted: true.
+bool selects(const manifest::Labels& wanted, const manifest::Labels& given);
+
+}  // namespace weft::translate::detail

@@ -1,0 +1,38 @@
+#include "lib/translate/enrolment.h"
+
+#include <algorithm>
+
+namespace weft::translate {
+
+std::vector<EnablementSelector> default_enablement_selectors() {
+  return {
+      {.pod = {.labels = {{kDataplaneModeLabel, "ambient"}}, .expressions = {}}, .namespace_ = {}},
+      {.pod = {.labels = {}, .expressions = {{kDataplaneModeLabel, "NotIn", {"none"}}}},
+       .namespace_ = {.labels = {{kDataplaneModeLabel, "ambient"}}, .expressions = {}}},
+  };
+}
+
+std::string_view to_string(Enrolment enrolment) {
+  switch (enrolment) {
+    case Enrolment::kYes: return "enrolled";
+    case Enrolment::kHostNetwork: return "host network";
+    case Enrolment::kSidecar: return "has a sidecar";
+    case Enrolment::kOptedOut: return "opted out";
+    case Enrolment::kNotSelected: return "not selected";
+  }
+  return "not selected";
+}
+
+Enrolment decide_enrolment(const manifest::Meta& pod, bool host_network, const manifest::Labels& namespace_labels,
+                           const std::vector<EnablementSelector>& enablement) {
+  if (host_network) return Enrolment::kHostNetwork;
+  if (pod.annotation(kSidecarStatusAnnotation)) return Enrolment::kSidecar;
+  const bool selected = std::any_of(enablement.begin(), enablement.end(), [&](const EnablementSelector& entry) {
+    return entry.pod.matches(pod.labels) && entry.namespace_.matches(namespace_labels);
+  });
+  if (selected) return Enrolment::kYes;
+  const auto* mode = pod.label(kDataplaneModeLabel);
+  return mode && *mode == "none" ? Enrolment::kOptedOut : Enrolment::kNotSelected;
+}
+
+}  // namespace weft::translate

@@ -1,0 +1,33 @@
+// Should this pod be in the mesh? One pure answer for the CNI plugin, the node agent and the translator.
+//
+// Source: istio-cni's pod eligibility. Order: host network never; an injected sidecar never; then any enablement selector.
+#pragma once
+
+#include <string_view>
+
+#include "lib/translate/options.h"
+
+namespace weft::translate {
+
+inline constexpr const char* kDataplaneModeLabel = "istio.io/dataplane-mode";
+inline constexpr const char* kSidecarStatusAnnotation = "sidecar.istio.io/status";
+inline constexpr const char* kRedirectionAnnotation = "ambient.istio.io/redirection";
+
+enum class Enrolment {
+  kYes,
+  kHostNetwork,  // shares the node's network namespace
+  kSidecar,      // already has a proxy of its own
+  kOptedOut,     // the pod's label says none in a namespace that is in the mesh
+  kNotSelected,  // nothing asks for it
+};
+std::string_view to_string(Enrolment enrolment);
+
+Enrolment decide_enrolment(const manifest::Meta& pod, bool host_network, const manifest::Labels& namespace_labels,
+                           const std::vector<EnablementSelector>& enablement);
+
+// With the default selectors.
+inline Enrolment decide_enrolment(const manifest::Meta& pod, bool host_network, const manifest::Labels& namespace_labels) {
+  return decide_enrolment(pod, host_network, namespace_labels, default_enablement_selectors());
+}
+
+}  // namespace weft::translate

@@ -1,0 +1,32 @@
+// Kubernetes objects in; the mesh as the node proxies need it, and what is to be said about every object, out.
+//
+// Pure: no I/O, no clock. The result depends on nothing but the objects and the options, and is what istiod would send to a
+// ztunnel for the same objects (differences are named where they are made).
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "lib/manifest/object.h"
+#include "lib/model/policy.h"
+#include "lib/model/service.h"
+#include "lib/model/workload.h"
+#include "lib/translate/condition.h"
+#include "lib/translate/options.h"
+
+namespace weft::translate {
+
+struct Output {
+  std::vector<model::Workload> workloads;
+  std::vector<model::Service> services;
+  std::vector<model::Policy> policies;
+  // One for each object, in the order given.
+  std::vector<ObjectStatus> statuses;
+  // DENY rules in force that can never fire, because what limits them is seen by HTTP proxies only.
+  std::size_t policy_rules_without_effect = 0;
+};
+
+// Of several objects with one key (manifest::key_of), the last counts; the others get a condition that says so.
+Output translate(const std::vector<manifest::ObjectPtr>& objects, const Options& options = {});
+
+}  // namespace weft::translate
