@@ -1,0 +1,134 @@
+#include "lib/sources/folder.h"
+
+#include <algorithm>
+#include <set>
+
+#include "lib/base/log.h"
+
+namespace weft::sources {
+namespace {
+
+bool is_manifest(const std::string& path) {
+  return path.ends_with(".yaml") || path.ends_with(".yml") || path.ends_with(".json");
+}
+
+std::string name_of(const manifest::Object& object) {
+  const auto& meta = object.meta;
+  return object.kind + " " + (meta.namespace_.empty() ? "" : meta.namespace_ + "/") + meta.name;
+}
+
+}  // namespace
+
+FolderSource::FolderSource(io::Files& files, FolderSettings settings, OnUpdate on_update)
+    : files_(files), settings_(std::move(settings)), on_update_(std::move(on_update)) {}
+
+Result<void> FolderSource::start() {
+  // Watch first: a change between the first reading and the watch would be lost.
+  WEFT_TRY(auto watch, files_.watch(settings_.directory, settings_.settle, [this] { (void)refresh(); }));
+  watch_ = std::move(watch);
+  return refresh();
+}
+
+Result<void> FolderSource::refresh() {
+  auto listed = files_.list(settings_.directory);
+  if (!listed) {
+    ++counters_.errors;
+    WEFT_LOG(kWarn, "manifests", "folder cannot be read, its last state is kept", {"folder", settings_.directory},
+             {"error", listed.error().message()});
+    return std::unexpected(std::move(listed).error());
+  }
+  std::vector<std::string> changed;
+  std::set<std::string> present;
+  for (auto& path : *listed) {
+    if (!is_manifest(path)) continue;
+    bool vanished = false;
+    auto [at, added] = by_path_.try_emplace(path);
+    if (read_file(path, at->second, vanished) || added) changed.push_back(path);
+    if (!vanished) present.insert(path);
+  }
+  for (auto at = by_path_.begin(); at != by_path_.end();) {
+    if (present.contains(at->first)) {
+      ++at;
+      continue;
+    }
+    changed.push_back(at->first);
+    at = by_path_.erase(at);
+  }
+  std::sort(changed.begin(), changed.end());
+  if (!changed.empty() || !state_) publish(changed);
+  return {};
+}
+
+bool FolderSource::read_file(const std::string& path, File& file, bool& vanished) {
+  auto text = files_.read(path, settings_.parse.limits.bytes);
+  if (text) {
+    file.read_error.clear();
+    return apply(path, *text, file);
+  }
+  if (text.error().code() == ErrorCode::kNotFound) {
+    vanished = true;  // between listing and reading
+    return true;
+  }
+  ++counters_.errors;
+  if (file.read_error == text.error().message()) return false;
+  file.read_error = text.error().message();
+  file.fingerprint = file.size = 0;  // whatever it holds when it can be read again is new
+  file.problems = {{path, {manifest::Level::kError, "Unreadable", "", file.read_error, 0}, true}};
+  WEFT_LOG(kWarn, "manifests", "file cannot be read, its last good state is kept", {"file", path}, {"error", file.read_error});
+  return true;
+}
+
+bool FolderSource::apply(const std::string& path, std::string_view text, File& file) {
+  const auto fingerprint = std::hash<std::string_view>{}(text) | 1;  // never the value of a file not yet read
+  if (file.fingerprint == fingerprint && file.size == text.size()) return false;
+  file.fingerprint = fingerprint;
+  file.size = text.size();
+  auto parsed = manifest::parse(text, path, settings_.parse);
+  file.problems.clear();
+  for (auto& problem : parsed.problems) {
+    const bool whole = problem.reason == "Unreadable";
+    if (whole) ++counters_.errors;
+    WEFT_LOG(kWarn, "manifests", whole ? "file cannot be parsed, its last good state is kept" : "document is not an object",
+             {"file", path + ":" + std::to_string(problem.line)}, {"error", problem.message});
+    file.problems.push_back({path, std::move(problem), whole});
+  }
+  if (parsed.readable) file.objects = std::move(parsed.objects);
+  return true;
+}
+
+void FolderSource::publish(const std::vector<std::string>& changed) {
+  auto state = std::make_shared<FolderState>();
+  counters_.files = by_path_.size();
+  counters_.unreadable = 0;
+  counters_.not_objects = 0;
+  for (const auto& [path, file] : by_path_) {
+    state->objects.insert(state->objects.end(), file.objects.begin(), file.objects.end());
+    bool kept = false;
+    for (const auto& problem : file.problems) {
+      kept |= problem.kept_last_good;
+      counters_.not_objects += problem.kept_last_good ? 0 : 1;
+      state->problems.push_back(problem);
+    }
+    counters_.unreadable += kept ? 1 : 0;
+  }
+  state->output = translate::translate(state->objects, settings_.translate);
+  for (const auto& status : state->output.statuses) {
+    if (!std::binary_search(changed.begin(), changed.end(), status.object->file)) continue;
+    for (const auto& condition : status.conditions) {
+      if (condition.type != translate::kFullyApplied || condition.level == translate::Level::kInfo) continue;
+      const auto where = status.object->file + ":" + std::to_string(condition.line ? condition.line : status.object->line);
+      if (condition.level == translate::Level::kError) {
+        WEFT_LOG(kWarn, "manifests", "object is not fully applied", {"object", name_of(*status.object)}, {"file", where},
+                 {"reason", condition.reason}, {"message", condition.message});
+      } else {
+        WEFT_LOG(kInfo, "manifests", "object is not fully applied", {"object", name_of(*status.object)}, {"file", where},
+                 {"reason", condition.reason}, {"message", condition.message});
+      }
+    }
+  }
+  ++counters_.updates;
+  state_ = std::move(state);
+  if (on_update_) on_update_(state_);
+}
+
+}  // namespace weft::sources

@@ -1,0 +1,101 @@
+// Mesh state from a folder of Kubernetes manifests: read, watched, translated.
+//
+// Every *.yaml, *.yml and *.json file below the folder counts; the objects of all files together are the state. Of an object
+// written several times the one in the last file (by path) counts. A file is applied whole or not at all: one that cannot be
+// read or parsed keeps its last good objects, and every other file is applied as usual. All changes found at once become one
+// update.
+//
+// Control thread only. `files` outlives the source; destroying the source ends the watch.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "lib/io/files.h"
+#include "lib/manifest/parse.h"
+#include "lib/model/snapshot_editor.h"
+#include "lib/translate/translate.h"
+
+namespace weft::sources {
+
+struct FolderSettings {
+  std::string directory;
+  // How long the folder must be quiet before it is read again: long enough for a tool that writes several files, short
+  // enough to be noticed at once.
+  Duration settle = std::chrono::milliseconds(50);
+  translate::Options translate;
+  manifest::ParseOptions parse;
+};
+
+// What is wrong with one file, now.
+struct FileProblem {
+  std::string file;
+  manifest::Problem problem;
+  bool kept_last_good = false;  // the file as a whole is not applied
+};
+
+// One consistent state of the folder; does not change once handed out.
+struct FolderState {
+  std::vector<manifest::ObjectPtr> objects;  // of all files, by path, then in the order written
+  translate::Output output;
+  std::vector<FileProblem> problems;  // of files; those of objects are in output.statuses
+
+  // The part that snapshots are made of: `editor.replace("folder", state.mesh())`.
+  model::MeshObjects mesh() const { return {output.workloads, output.services, output.policies}; }
+};
+using FolderStatePtr = std::shared_ptr<const FolderState>;
+
+struct FolderCounters {
+  std::uint64_t updates = 0;        // states handed out
+  std::uint64_t errors = 0;         // times a file or the folder could not be read or parsed
+  std::uint64_t files = 0;          // files present now
+  std::uint64_t unreadable = 0;     // of those, files whose last good state is kept
+  std::uint64_t not_objects = 0;    // documents now present that are no Kubernetes objects
+};
+
+class FolderSource {
+ public:
+  using OnUpdate = std::function<void(const FolderStatePtr&)>;
+
+  // `on_update` runs for every new state, the first time inside start().
+  FolderSource(io::Files& files, FolderSettings settings, OnUpdate on_update);
+  FolderSource(const FolderSource&) = delete;
+  FolderSource& operator=(const FolderSource&) = delete;
+
+  // Reads the folder and begins to watch it. Fails when the folder cannot be listed or watched; a broken file is no failure.
+  Result<void> start();
+
+  // The latest state; null before start().
+  const FolderStatePtr& state() const { return state_; }
+  const FolderCounters& counters() const { return counters_; }
+
+  // Reads what changed, as the watch does. Nothing happens when nothing changed.
+  Result<void> refresh();
+
+ private:
+  struct File {
+    std::size_t fingerprint = 0;  // of the text last seen
+    std::size_t size = 0;
+    std::vector<manifest::ObjectPtr> objects;  // of the last text that could be read
+    std::vector<FileProblem> problems;
+    std::string read_error;  // the system's, so that it is logged once
+  };
+  // True when the file's part of the state changed.
+  bool read_file(const std::string& path, File& file, bool& vanished);
+  bool apply(const std::string& path, std::string_view text, File& file);
+  void publish(const std::vector<std::string>& changed);
+
+  io::Files& files_;
+  const FolderSettings settings_;
+  OnUpdate on_update_;
+  std::unique_ptr<io::Files::Watch> watch_;
+  std::map<std::string, File> by_path_;
+  FolderStatePtr state_;
+  FolderCounters counters_;
+};
+
+}  // namespace weft::sources
