@@ -149,6 +149,11 @@ Task<Reply> Channel::unary(std::string path, std::string request, CallOptions op
   co_return std::move(reply);
 }
 
+void Channel::reconnect() {
+  if (connection_) connection_->shutdown();
+  connection_.reset();
+}
+
 Task<void> Channel::close() {
   scope_.request_stop();
   co_await scope_.join();

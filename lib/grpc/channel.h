@@ -79,6 +79,8 @@ class Channel {
   Task<Result<std::unique_ptr<ClientCall>>> start(std::string path, CallOptions options, StopToken stop);
   // One message each way.
   Task<Reply> unary(std::string path, std::string request, CallOptions options, StopToken stop);
+  // Calls from now on use a new connection; those under way finish on theirs. For changed roots.
+  void reconnect();
   // Ends the connection and waits for it. Must be awaited before destruction once a call was started.
   Task<void> close();
 

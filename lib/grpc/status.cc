@@ -18,6 +18,14 @@ constexpr std::int64_t kTimeoutMax = 99'999'999;
 
 }  // namespace
 
+std::string_view to_string(Code code) {
+  static constexpr std::string_view kNames[] = {
+      "Ok",               "Cancelled",         "Unknown",            "InvalidArgument", "DeadlineExceeded", "NotFound",
+      "AlreadyExists",    "PermissionDenied",  "ResourceExhausted",  "FailedPrecondition", "Aborted",       "OutOfRange",
+      "Unimplemented",    "Internal",          "Unavailable",        "DataLoss",        "Unauthenticated"};
+  return kNames[static_cast<std::size_t>(code)];
+}
+
 Error to_error(const Status& status) {
   ErrorCode code = ErrorCode::kInternal;
   switch (status.code) {

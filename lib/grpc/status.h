@@ -32,6 +32,9 @@ enum class Code : std::uint8_t {
   kUnauthenticated = 16,
 };
 
+// "Unavailable": the names of doc/statuscodes.md in the spelling ztunnel logs.
+std::string_view to_string(Code code);
+
 struct Status {
   Code code = Code::kOk;
   std::string message;
