@@ -5,11 +5,13 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/clock.h"
 #include "lib/base/result.h"
 #include "lib/io/network.h"
+#include "lib/runtime/engine.h"
 
 namespace weft::ztunnel {
 
@@ -24,14 +26,23 @@ struct Settings {
   std::string istio_version;   // ISTIO_META_ISTIO_VERSION, the `tag` label of istio_build
   std::string trust_domain;    // TRUST_DOMAIN, for manifests (upstream: own identity only)
 
-  std::string xds_address;      // XDS_ADDRESS; only the empty string is served: there is no xDS client yet
-  std::string ca_address;       // CA_ADDRESS, "https://host:port"
-  std::string ca_root_ca;       // CA_ROOT_CA: path, "SYSTEM" or inline PEM
-  std::string alt_ca_hostname;  // ALT_CA_HOSTNAME
-  std::string auth_token;       // AUTH_TOKEN: path of a token file or a literal; empty: no authentication
-  Duration secret_ttl{};        // SECRET_TTL
-  std::vector<std::pair<std::string, std::string>> ca_headers;  // CA_HEADER_<name>
+  // This proxy's own pod; with all three its statistics can be scraped through the mesh (see has_own_identity()).
+  std::string pod_name, pod_namespace, service_account;
+  std::string instance_ip;                            // INSTANCE_IP
+  std::map<std::string, std::string> proxy_metadata;  // ProxyConfig's, overridden by ISTIO_META_*; names without that prefix
 
+  std::string ca_address;       // CA_ADDRESS, always "https://host:port"
+  std::string ca_host;          // the host in it, without brackets
+  std::uint16_t ca_port = 0;    // the port in it
+  std::string ca_root_ca;       // CA_ROOT_CA: path of a file that exists, "SYSTEM", or else inline PEM
+  std::string alt_ca_hostname;  // ALT_CA_HOSTNAME
+  // AUTH_TOKEN: path of a file that exists, or else a literal. Empty: no authentication; kDefaultAuthTokenPath without such
+  // a file means the same.
+  std::string auth_token;
+  Duration secret_ttl{};        // SECRET_TTL
+  std::vector<std::pair<std::string, std::string>> ca_headers;  // CA_HEADER_<name>, lower-case names
+
+  // Where the mesh is described: exactly one of the three is set.
   std::string local_xds_path;  // LOCAL_XDS_PATH
   std::string local_xds;       // LOCAL_XDS
   std::string manifest_dir;    // MANIFEST_DIR: folder of Kubernetes manifests, watched
@@ -42,12 +53,13 @@ struct Settings {
   std::uint32_t http2_connection_window = 0;  // bytes
   std::uint32_t http2_frame_size = 0;         // bytes, SETTINGS_MAX_FRAME_SIZE advertised
 
-  Duration termination_deadline{};  // how long a drain waits for connections (ztunnel's two variables, see settings.cc)
+  Duration termination_deadline{};  // how long a drain waits for connections
   OriginalSource original_source = OriginalSource::kIfPossible;
   std::string inpod_uds;        // INPOD_UDS
   bool inpod_port_reuse = true;  // INPOD_PORT_REUSE
-  std::uint32_t packet_mark = 1337;
+  std::uint32_t packet_mark = 1337;  // SO_MARK, 0 for none
   std::optional<io::Keepalive> keepalive;  // none when KEEPALIVE_ENABLED=false
+  bool localhost_app_tunnel = true;        // LOCALHOST_APP_TUNNEL
   bool response_baggage = true;            // ENABLE_RESPONSE_BAGGAGE
   bool ipv6_enabled = true;
   bool policy_info_logging = false;  // AUTHZ_POLICY_INFO_LOGGING
@@ -57,11 +69,17 @@ struct Settings {
   std::uint16_t admin_port = 15000;  // ProxyConfig proxyAdminPort
   std::uint16_t stats_port = 15020;  // ProxyConfig statsPort
   std::size_t worker_threads = 1;
+  runtime::EngineOptions engine;     // WEFT_ENGINE, WEFT_URING_FEATURES, WEFT_SPIN
 
   std::string log_filter;  // RUST_LOG
   bool log_json = false;   // LOG_FORMAT=json
-  std::string proxy_args;  // the command line, for the dump
+  std::string proxy_args;  // the command line, for the dump; set by main
+
+  bool has_own_identity() const { return !pod_name.empty() && !pod_namespace.empty() && !service_account.empty(); }
 };
+
+inline constexpr std::string_view kDefaultAuthTokenPath = "./var/run/secrets/tokens/istio-token";
+inline constexpr std::string_view kMeshConfigPath = "./etc/istio/config/mesh";
 
 // Ports of ours inside every pod; never a valid final destination (loop protection).
 inline constexpr std::uint16_t kOutboundPort = 15001;
@@ -72,7 +90,13 @@ inline constexpr bool is_illegal_port(std::uint16_t port) {
   return port == kOutboundPort || port == kInboundPlaintextPort || port == kHbonePort;
 }
 
-// Reads the environment. All bad settings are reported in one error, one a line, each naming variable, value and reason.
-Result<Settings> load_settings(const std::map<std::string, std::string>& environment, unsigned cpus);
+// Turns the environment into settings; `mesh_config` is the text of kMeshConfigPath, nullopt when there is no such file. All
+// bad settings are reported in one kInvalidArgument, one a line, each naming variable, value and reason.
+Result<Settings> load_settings(const std::map<std::string, std::string>& environment, unsigned cpus,
+                               const std::optional<std::string>& mesh_config = std::nullopt);
+
+// The two inputs as this process finds them. A mesh configuration that is there but cannot be read is an error.
+std::map<std::string, std::string> process_environment();
+Result<std::optional<std::string>> read_mesh_config();
 
 }  // namespace weft::ztunnel

@@ -90,6 +90,7 @@ TEST_CASE("the number of workers follows the settings") {
       {with([](auto& i) { i.usable_cpus = 9; }), 3},
       {with([](auto& i) { i.resource_cpu_request = "5500m"; }), 6},
       {with([](auto& i) { i.resource_cpu_limit = "500m"; }), 1},
+      {with([](auto& i) { i.resource_cpu_limit = "500m"; i.resource_cpu_request = "0"; }), 1},
       {with([](auto& i) { i.resource_cpu_limit = "1.5"; }), 2},
       {with([](auto& i) { i.resource_cpu_limit = "2"; i.resource_cpu_request = "3"; }), 3},
       {with([](auto& i) { i.worker_threads = "7"; }), 7},

@@ -55,7 +55,8 @@ Result<unsigned> worker_count(const WorkerCountInputs& inputs) {
     WEFT_TRY(limit, quantity("ZTUNNEL_RESOURCE_CPU_LIMIT", *inputs.resource_cpu_limit));
   }
   unsigned request = 0;
-  if (inputs.resource_cpu_request) {
+  // Kubernetes writes 0 for a container that requests nothing.
+  if (inputs.resource_cpu_request && *inputs.resource_cpu_request != "0") {
     WEFT_TRY(request, quantity("ZTUNNEL_RESOURCE_CPU_REQUEST", *inputs.resource_cpu_request));
   }
   unsigned cpus = std::max(1u, inputs.usable_cpus);
