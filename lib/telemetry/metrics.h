@@ -1,7 +1,7 @@
 // Counters and gauges with fixed label sets, written out as OpenMetrics text.
 //
-// Our own rather than prometheus-cpp: the text is a contract (label order, `# UNIT`, `# EOF`, families without samples left
-// out) that its serializer does not keep, and it has no static library for the release; see docs/decisions/own-metrics.md.
+// Our own rather than prometheus-cpp: the text is a contract (label order, `# UNIT`, `# EOF`) that its serializer does
+// not keep, and it has no static library for the release; see docs/decisions/own-metrics.md.
 //
 // Threads: any. Samples are atomics; a handle stays valid as long as its registry, so a hot path looks a sample up once
 // and keeps it. Looking one up takes a lock.
@@ -9,7 +9,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,12 +20,15 @@
 
 namespace weft::telemetry {
 
-// In the order they are written.
+// In the order they are written. Names are the program's own; values may come from anywhere: what is not UTF-8 in them
+// is replaced, for one bad byte would void the whole scrape.
 using Labels = std::vector<std::pair<std::string_view, std::string>>;
 
-// Label sets a family keeps apart. What comes beyond is counted in one sample whose label values are all "other": a peer that
-// invents label values cannot fill the memory.
+// Label sets a family keeps apart, and bytes of label text it holds for them (20,000 sets of an ordinary pod's traffic
+// labels, about 1 KiB each, with room to spare). What comes beyond either is counted in one sample whose label values
+// are all "other": a peer that invents label values cannot fill the memory.
 inline constexpr std::size_t kSeriesMax = 20'000;
+inline constexpr std::size_t kSeriesTextMax = 32 << 20;
 
 class Counter {
  public:
@@ -47,12 +49,45 @@ class Gauge {
   std::atomic<double> value_ = 0;
 };
 
+// What a registry needs of a family, whatever its samples are.
+class AnyFamily {
+ public:
+  virtual ~AnyFamily() = default;
+  virtual const std::string& name() const = 0;
+  // Appends the family's lines; nothing without samples.
+  virtual void append_text(std::string& out) const = 0;
+};
+
 // One metric family. `Sample` is Counter or Gauge.
 template <typename Sample>
-class Family {
+class Family final : public AnyFamily {
  public:
-  // The sample with these labels, made when it is new.
+  Family(std::string name, std::string help, std::string unit);
+  Family(const Family&) = delete;
+  Family& operator=(const Family&) = delete;
+
+  // The sample with these labels, made when it is new. Without labels: the family's only one.
   Sample& with(const Labels& labels = {});
+
+  const std::string& name() const override { return name_; }
+  void append_text(std::string& out) const override;
+
+ private:
+  struct TextHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  // By `name="value",...` as written: equal text is the same series. Nodes stay where they are.
+  using Series = std::unordered_map<std::string, Sample, TextHash, std::equal_to<>>;
+
+  std::string name_;
+  std::string help_;
+  std::string unit_;
+  mutable std::mutex mutex_;
+  Series series_;
+  std::vector<const typename Series::value_type*> order_;  // as they were made
+  std::size_t text_size_ = 0;
+  bool full_ = false;
 };
 
 using CounterFamily = Family<Counter>;
@@ -60,15 +95,25 @@ using GaugeFamily = Family<Gauge>;
 
 class Registry {
  public:
-  // `name` without "_total", which the text adds; `help` without the final full stop, which the text adds. One family per
-  // name; families are made at start.
+  // `name` without "_total", which the text adds; `help` one line without quotes, backslashes (formats escape them
+  // differently) and the final full stop, which the text adds; a `unit` is the end of the name, added where it is
+  // missing. Families are made at start, by one thread, and live as long as the registry. A name asked for again is the
+  // same family and must be of the same kind.
   CounterFamily& counters(std::string name, std::string help, std::string unit = {});
   GaugeFamily& gauges(std::string name, std::string help, std::string unit = {});
-  // Runs before each text is made, to set gauges that are read and not counted (open descriptors).
+  // Runs before each text is made, on its caller's thread, to set gauges that are read and not counted (open
+  // descriptors).
   void before_text(std::function<void()> refresh);
 
-  // OpenMetrics 1.0 text with the final "# EOF".
+  // OpenMetrics 1.0 text with the final "# EOF", families in the order they were made.
   std::string text() const;
+
+ private:
+  template <typename Sample>
+  Family<Sample>& family(std::string name, std::string help, std::string unit);
+
+  std::vector<std::unique_ptr<AnyFamily>> families_;
+  std::vector<std::function<void()>> refreshers_;
 };
 
 }  // namespace weft::telemetry
