@@ -78,7 +78,8 @@ Task<io::PacketSocketPtr> Client::connect(StopToken stop) {
 }
 
 Task<Result<void>> Client::serve(io::PacketSocket& socket, StopToken stop) {
-  auto greeted = co_await socket.send(encode(Hello{}), {}, stop);
+  auto hello = encode(Hello{});
+  auto greeted = co_await socket.send(std::move(hello), {}, stop);
   if (!greeted) {
     WEFT_LOG(kWarn, kTarget, "failed to greet the node agent", {"error", greeted.error().message()});
     co_return Result<void>{};
@@ -94,13 +95,14 @@ Task<Result<void>> Client::serve(io::PacketSocket& socket, StopToken stop) {
     Result<Incoming> incoming = packet ? read(std::move(*packet)) : fail(std::move(packet).error());
     if (!incoming) {
       WEFT_LOG(kWarn, kTarget, "cannot read a message of the node agent", {"error", incoming.error().message()});
-      auto sent = co_await socket.send(encode(Ack{"failure to read message : " + incoming.error().message()}), {}, stop);
+      auto ack = encode(Ack{"failure to read message : " + incoming.error().message()});
+      auto sent = co_await socket.send(std::move(ack), {}, stop);
       (void)sent;
       break;
     }
     auto handled = co_await handle(std::move(incoming->request), std::move(incoming->netns), stop);
-    const auto text = handled ? *handled : "failure to process message : " + handled.error().message();
-    auto sent = co_await socket.send(encode(Ack{text}), {}, stop);
+    auto ack = encode(Ack{handled ? *handled : "failure to process message : " + handled.error().message()});
+    auto sent = co_await socket.send(std::move(ack), {}, stop);
     if (!handled) {
       WEFT_LOG(kError, kTarget, "the node agent broke the protocol", {"error", handled.error().message()});
       co_return fail(std::move(handled).error());
