@@ -1,21 +1,25 @@
 // Redirects a pod's TCP into the node proxy, inside the pod's own network namespace, and checks that it still is.
 //
 // What apply() installs, all of it inside the namespace:
-//   - packet rules (nftables, ruleset.h): outgoing TCP to 15001, incoming TCP other than 15008 to 15006, except the proxy's own
+//   - packet rules (nftables, ruleset.h): outgoing TCP to 15001, incoming TCP other than 15008 to 15006, except the
+//   proxy's own
 //     packets (mark 0x539), loopback and health probes from the node; with DNS capture also port 53 to 15053;
-//   - an ip rule and a local default route per address family, which bring replies to sockets that the proxy opened with the
+//   - an ip rule and a local default route per address family, which bring replies to sockets that the proxy opened
+//   with the
 //     client's address back to it;
 //   - net.ipv4.tcp_migrate_req=1, so that a closing listener hands its queued connections to its SO_REUSEPORT sibling.
 // Names, marks and ports are istio-cni's, so that its node agent and ours can take over each other's pods.
 //
-// Fails closed: the packet rules come last and as one transaction, so a namespace is redirected entirely or not at all. Once
-// apply() has returned, no new connection leaves the pod past the proxy; if it failed, the pod is as it was before and the
-// caller must refuse it. Connections that were open before the first apply() go on as they are.
+// Fails closed: the packet rules come last and as one transaction, so a namespace is redirected entirely or not at all.
+// Once apply() has returned, no new connection leaves the pod past the proxy; if it failed, no packet rule has changed
+// and the caller must refuse the pod. Connections that were open before the first apply() go on as they are, until they
+// close.
 //
-// Every call blocks: it starts nft(8) and waits, some 10 ms, at most kNftTimeLimit a run. Call it off the loop. Thread-safe for
-// different namespaces; calls about one namespace are the caller's to order. The calling thread never leaves its namespace: the
-// work is done on a thread of its own. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN, and `nft` in PATH or /usr/sbin or /sbin.
-// Errors: kNotFound (no nft), kPermission, kTimeout, kUnsupported (a kernel module is missing), kIo; the message quotes nft.
+// Every call blocks: it starts nft(8) and waits, some 10 ms, at most kNftTimeLimit a run. Call it off the loop.
+// Thread-safe for different namespaces; calls about one namespace are the caller's to order. The calling thread never
+// leaves its namespace: the work is done on a thread of its own. Needs CAP_SYS_ADMIN and CAP_NET_ADMIN, and `nft` in
+// PATH or /usr/sbin or /sbin. Errors: kNotFound (no nft), kPermission, kTimeout, kUnsupported (a kernel module is
+// missing), kIo; the message quotes nft.
 #pragma once
 
 #include <chrono>
@@ -40,8 +44,8 @@ Result<void> apply(const Fd& netns, const Options& options);
 // Takes back everything but the sysctl; that nothing is there is no error.
 Result<void> remove(const Fd& netns);
 
-// True when rules, ip rules and routes are exactly those that apply() would install; false when one is missing, altered or
-// added inside our tables. An error when that could not be found out, which the caller should treat as false.
+// True when rules, ip rules and routes are exactly those that apply() would install; false when one is missing, altered
+// or added inside our tables. An error when that could not be found out, which the caller should treat as false.
 Result<bool> verify(const Fd& netns, const Options& options);
 
 }  // namespace weft::cni::redirect

@@ -1,0 +1,73 @@
+// The little of netlink(7) that redirection needs: one request at a time, acknowledged or answered by a list.
+//
+// A socket belongs to the network namespace of the thread that opened it, for ever. Blocking, at most kReplyLimit a
+// reply.
+#pragma once
+
+#include <linux/netlink.h>
+
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "lib/base/fd.h"
+#include "lib/base/result.h"
+
+namespace weft::cni::redirect {
+
+// A request being written: header, a fixed part, then attributes.
+class NetlinkRequest {
+ public:
+  template <typename Fixed>
+  NetlinkRequest(std::uint16_t type, std::uint16_t flags, const Fixed& fixed) {
+    nlmsghdr header{};
+    header.nlmsg_type = type;
+    header.nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags);
+    append(&header, sizeof header);
+    append(&fixed, sizeof fixed);
+  }
+  template <typename Value>
+  NetlinkRequest& attribute(std::uint16_t type, const Value& value) {
+    const nlattr header{static_cast<std::uint16_t>(sizeof(nlattr) + sizeof value), type};
+    append(&header, sizeof header);
+    append(&value, sizeof value);
+    return *this;
+  }
+  // The message as sent; valid until the next change.
+  std::span<const char> bytes();
+
+ private:
+  void append(const void* data, std::size_t size) {
+    const auto at = bytes_.size();
+    bytes_.resize(at + NLMSG_ALIGN(size));
+    std::memcpy(bytes_.data() + at, data, size);
+  }
+  std::vector<char> bytes_;
+};
+
+class Netlink {
+ public:
+  static constexpr std::chrono::seconds kReplyLimit{2};  // the kernel answers while it is being asked
+
+  // `protocol`: NETLINK_ROUTE, NETLINK_NETFILTER.
+  static Result<Netlink> open(int protocol);
+
+  // Sends and waits for the acknowledgement; the kernel's errno is the error's.
+  Result<void> execute(NetlinkRequest request, std::string_view what);
+
+  // Sends and calls `visit` with every message of the answer: its type, and what follows its header.
+  using Visitor = std::function<void(std::uint16_t type, std::span<const char> payload)>;
+  Result<void> list(NetlinkRequest request, std::string_view what, const Visitor& visit);
+
+ private:
+  explicit Netlink(Fd fd) : fd_(std::move(fd)) {}
+  Fd fd_;
+};
+
+// Calls `visit` with the type (without flags) and value of every well-formed attribute in `bytes`.
+void for_each_attribute(std::span<const char> bytes,
+                        const std::function<void(std::uint16_t type, std::span<const char> value)>& visit);
+
+}  // namespace weft::cni::redirect
