@@ -1,7 +1,7 @@
 // When a certificate is renewed and when a failed request is repeated. Pure: time and chance arrive as arguments.
 #pragma once
 
-#include "lib/base/clock.h"
+#include "lib/base/time_point.h"
 
 namespace weft::certs {
 

@@ -1,16 +1,11 @@
 // Clocks as interfaces, so that a test or the simulation moves time.
 #pragma once
 
-#include <chrono>
 #include <string>
 
-namespace weft {
+#include "lib/base/time_point.h"
 
-using Duration = std::chrono::nanoseconds;
-// Never jumps; for timeouts and measuring.
-using MonotonicTime = std::chrono::time_point<std::chrono::steady_clock, Duration>;
-// May jump; for certificate validity and log lines.
-using WallTime = std::chrono::time_point<std::chrono::system_clock, Duration>;
+namespace weft {
 
 class Clock {
  public:

@@ -46,13 +46,15 @@ Result<TunnelTarget> parse_authority(std::string_view authority) {
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
   if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size() || port > 65535) return invalid();
   const bool plausible = std::all_of(host.begin(), host.end(), [](unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_' || c == '*';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_' ||
+           c == '*';
   });
   if (!plausible || host.size() > 253) return invalid();
   return TunnelTarget(HostPort{std::string(host), static_cast<std::uint16_t>(port)});
 }
 
-ServicePtr guess_service(const Snapshot& snapshot, const Workload& local, std::uint16_t port, std::string_view forwarded_host) {
+ServicePtr guess_service(const Snapshot& snapshot, const Workload& local, std::uint16_t port,
+                         std::string_view forwarded_host) {
   ServicePtr guess;
   for (const auto& [key, ports] : local.services) {
     const auto slash = key.find('/');

@@ -31,10 +31,10 @@ struct Refusal {
 };
 
 struct Admission {
-  SocketAddress upstream;             // pod address and final port
-  ServicePtr service;                 // destination service as far as it is known, for labels
-  bool proxy_protocol = false;        // prefix the upstream stream with a PROXY v2 header
-  SocketAddress proxy_destination;    // destination address in that header
+  SocketAddress upstream;           // pod address and final port
+  ServicePtr service;               // destination service as far as it is known, for labels
+  bool proxy_protocol = false;      // prefix the upstream stream with a PROXY v2 header
+  SocketAddress proxy_destination;  // destination address in that header
 };
 
 // `pod_ip` is the local address the tunnel arrived at; `forwarded_host` the service named by the caller (may be empty; for
@@ -45,6 +45,7 @@ std::variant<Admission, Refusal> admit(const Snapshot& snapshot, const Workload&
 
 // The service a connection to `port` of `local` most likely belongs to, for labels: the one named `forwarded_host`, else
 // the first whose ports lead there; null when none.
-ServicePtr guess_service(const Snapshot& snapshot, const Workload& local, std::uint16_t port, std::string_view forwarded_host);
+ServicePtr guess_service(const Snapshot& snapshot, const Workload& local, std::uint16_t port,
+                         std::string_view forwarded_host);
 
 }  // namespace weft::model

@@ -42,7 +42,8 @@ bool matches(const Match& match, const ConnectionFacts& connection) {
                [&](const ServiceAccountMatch& m) {
                  return peer && m.namespace_name == peer->namespace_name && m.service_account == peer->service_account;
                }) &&
-         holds(match.source_ips, match.not_source_ips, [&](const Cidr& block) { return block.contains(connection.source_ip); }) &&
+         holds(match.source_ips, match.not_source_ips,
+               [&](const Cidr& block) { return block.contains(connection.source_ip); }) &&
          holds(match.destination_ips, match.not_destination_ips,
                [&](const Cidr& block) { return block.contains(connection.destination.ip()); }) &&
          holds(match.destination_ports, match.not_destination_ports,

@@ -16,19 +16,20 @@ namespace weft::model {
 
 // What policies can see of a connection at L4.
 struct ConnectionFacts {
-  IpAddress source_ip;               // TLS peer, or the redirected client
-  std::optional<Identity> peer;      // none: plain text
-  SocketAddress destination;         // final address, application-tunnel port included
+  IpAddress source_ip;           // TLS peer, or the redirected client
+  std::optional<Identity> peer;  // none: plain text
+  SocketAddress destination;     // final address, application-tunnel port included
 };
 
 struct Verdict {
   bool allowed = true;
-  PolicyPtr policy;                     // the one that decided, null when none did
-  std::optional<std::size_t> rule;      // index of its rule that matched
-  std::vector<PolicyPtr> candidates;    // enforced ALLOW policies that did not match (when refused for lack of one)
+  PolicyPtr policy;                   // the one that decided, null when none did
+  std::optional<std::size_t> rule;    // index of its rule that matched
+  std::vector<PolicyPtr> candidates;  // enforced ALLOW policies that did not match (when refused for lack of one)
   std::vector<PolicyPtr> dry_run_matches;
-  bool dry_run_would_refuse = false;    // dry-run ALLOW policies exist, none matched, and no enforced ALLOW exists
-  std::vector<std::string> unknown_policies;  // named by the workload, not known: treated as ALLOW policies that match nothing
+  bool dry_run_would_refuse = false;  // dry-run ALLOW policies exist, none matched, and no enforced ALLOW exists
+  std::vector<std::string>
+      unknown_policies;  // named by the workload, not known: treated as ALLOW policies that match nothing
 
   // "explicitly denied by: ns/name", "allow policies exist, but none allowed"; empty when allowed.
   std::string reason() const;

@@ -26,8 +26,8 @@ std::string* slot(Baggage& baggage, std::string_view key) {
 std::string format_baggage(const Workload& workload) {
   std::string text;
   auto add = [&text](std::string_view key, std::string_view value) {
-    const bool plain = std::all_of(value.begin(), value.end(),
-                                   [](char c) { return is_visible(c) && c != ' ' && c != ',' && c != '='; });
+    const bool plain =
+        std::all_of(value.begin(), value.end(), [](char c) { return is_visible(c) && c != ' ' && c != ',' && c != '='; });
     if (value.empty() || !plain || text.size() + key.size() + value.size() + 2 > kBaggageMax) return;
     if (!text.empty()) text += ',';
     text.append(key).append("=").append(value);

@@ -17,8 +17,8 @@ enum class UpstreamMode { kStandard, kWaypoint };
 
 struct Pick {
   WorkloadPtr workload;
-  std::uint16_t port = 0;        // target port
-  std::optional<IpAddress> ip;   // none: only reachable through its network gateway
+  std::uint16_t port = 0;       // target port
+  std::optional<IpAddress> ip;  // none: only reachable through its network gateway
 };
 
 // Weighted random choice among the endpoints that can take `service_port`; null workload when there is none.

@@ -23,8 +23,6 @@ Result<Identity> Identity::parse(std::string_view uri) {
 
 std::string Identity::to_string() const { return "spiffe://" + principal(); }
 
-std::string Identity::principal() const {
-  return trust_domain + "/ns/" + namespace_name + "/sa/" + service_account;
-}
+std::string Identity::principal() const { return trust_domain + "/ns/" + namespace_name + "/sa/" + service_account; }
 
 }  // namespace weft::model

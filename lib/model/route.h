@@ -23,12 +23,12 @@ enum class HopKind { kWorkload, kWaypoint, kGateway };
 struct Route {
   RouteKind kind = RouteKind::kPassthrough;
   HopKind hop_kind = HopKind::kWorkload;
-  SocketAddress hop;                 // what is dialled
-  std::string authority;             // CONNECT target; empty for TCP
-  std::vector<Identity> expected;    // identities the hop may have; for HBONE never empty unless nothing is acceptable
+  SocketAddress hop;                     // what is dialled
+  std::string authority;                 // CONNECT target; empty for TCP
+  std::vector<Identity> expected;        // identities the hop may have; for HBONE never empty unless nothing is acceptable
   std::vector<Identity> inner_expected;  // double HBONE only
-  WorkloadPtr destination;           // for labels; the waypoint's or gateway's workload when that is the hop
-  ServicePtr service;                // addressed or resolved service, null when none
+  WorkloadPtr destination;               // for labels; the waypoint's or gateway's workload when that is the hop
+  ServicePtr service;                    // addressed or resolved service, null when none
 };
 
 // `source` is the workload whose pod dialled `target` from `client_ip`; `hbone_port` is the port pods listen on (15008).

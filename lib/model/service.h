@@ -63,9 +63,7 @@ struct Service {
 
   NamespacedHostname key() const { return {namespace_name, hostname}; }
   bool passthrough() const { return load_balancing && load_balancing->mode == LoadBalancingMode::kPassthrough; }
-  HealthPolicy health_policy() const {
-    return load_balancing ? load_balancing->health_policy : HealthPolicy::kOnlyHealthy;
-  }
+  HealthPolicy health_policy() const { return load_balancing ? load_balancing->health_policy : HealthPolicy::kOnlyHealthy; }
   friend bool operator==(const Service&, const Service&) = default;
 };
 

@@ -31,8 +31,8 @@ class Snapshot {
   // in the host's network are not found by address.
   WorkloadPtr workload(const std::string& network, const IpAddress& ip) const;
   // The pod a node agent announced; `node` empty: any node.
-  WorkloadPtr local_workload(const std::string& namespace_name, const std::string& name,
-                             const std::string& service_account, const std::string& node) const;
+  WorkloadPtr local_workload(const std::string& namespace_name, const std::string& name, const std::string& service_account,
+                             const std::string& node) const;
   // The workload behind a gateway's host name.
   WorkloadPtr workload_by_hostname(const NamespacedHostname& key) const;
 

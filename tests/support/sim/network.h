@@ -90,7 +90,8 @@ class Internet {
   // For the implementation.
   Host* host_behind(const Fd& netns);
   Host* host_with(const IpAddress& address);
-  Task<Result<io::StreamPtr>> connect(Host& from, Loop& loop, SocketAddress address, io::ConnectOptions options, StopToken stop);
+  Task<Result<io::StreamPtr>> connect(Host& from, Loop& loop, SocketAddress address, io::ConnectOptions options,
+                                      StopToken stop);
   Result<io::ListenerPtr> listen(Host& host, Loop& loop, SocketAddress address, const io::ListenOptions& options);
   Duration latency();
   bool chance(double probability);

@@ -31,7 +31,8 @@ Task<void> serve_one(io::Listener& listener, std::string& got, bool& reset) {
   (void)finished;
 }
 
-Task<void> call(io::Network& network, SocketAddress address, std::size_t size, std::string& reply, std::optional<ErrorCode>& error) {
+Task<void> call(io::Network& network, SocketAddress address, std::size_t size, std::string& reply,
+                std::optional<ErrorCode>& error) {
   auto stream = co_await network.connect(address, {}, {});
   if (!stream) {
     error = stream.error().code();

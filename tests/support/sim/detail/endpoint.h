@@ -7,8 +7,7 @@
 namespace weft::sim::detail {
 
 struct Endpoint : std::enable_shared_from_this<Endpoint> {
-  Endpoint(Internet& net, Loop& owner, Host& at)
-      : internet(net), loop(owner), host(at), readable(owner), writable(owner) {
+  Endpoint(Internet& net, Loop& owner, Host& at) : internet(net), loop(owner), host(at), readable(owner), writable(owner) {
     writable.set();
   }
 

@@ -1,0 +1,277 @@
+// What io::Network promises about connecting, listening, limits and threads, checked on every engine.
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <chrono>
+#include <thread>
+
+#include "tests/support/traffic.h"
+
+using namespace weft;
+using namespace weft::io;
+using namespace weft::testing;
+using namespace std::chrono_literals;
+
+namespace {
+
+Task<void> refused(Engine& engine) {
+  auto network = engine.networks().own();
+  SocketAddress address;
+  {
+    auto listener = network->listen(kLoopback, {});
+    REQUIRE(listener);
+    address = (*listener)->address();
+  }
+  co_await settle(engine);
+  auto stream = co_await network->connect(address, {}, {});
+  REQUIRE(!stream);
+  CHECK(stream.error().code() == ErrorCode::kRefused);
+  StopSource stopped;
+  stopped.request_stop();
+  auto cancelled = co_await network->connect(address, {}, stopped.token());
+  REQUIRE(!cancelled);
+  CHECK(cancelled.error().code() == ErrorCode::kCancelled);
+}
+
+Task<void> connect_cancelled(Engine& engine) {
+  auto network = engine.networks().own();
+  ListenOptions options;
+  options.backlog = 1;
+  auto listener = network->listen(kLoopback, options);
+  REQUIRE(listener);
+  std::vector<StreamPtr> connected;
+  for (int i = 0; i < 20; ++i) {
+    Deadline deadline(engine.loop(), 50ms, {});
+    auto stream = co_await network->connect((*listener)->address(), {}, deadline.token());
+    if (!stream) {
+      auto error = deadline.explain(std::move(stream).error(), "connect");
+      CHECK(error.code() == ErrorCode::kTimeout);
+      co_return;
+    }
+    connected.push_back(std::move(*stream));
+  }
+  FAIL("a listener with a backlog of one took twenty connections");
+}
+
+Task<void> accept_until_closed(Listener& listener, int& accepted_count, std::optional<ErrorCode>& end) {
+  for (;;) {
+    auto accepted = co_await listener.accept({});
+    if (!accepted) {
+      end = accepted.error().code();
+      co_return;
+    }
+    ++accepted_count;
+  }
+}
+
+Task<void> listener_close(Engine& engine) {
+  auto network = engine.networks().own();
+  auto listener = network->listen(kLoopback, {});
+  REQUIRE(listener);
+  int count = 0;
+  std::optional<ErrorCode> end;
+  Scope scope(engine.loop());
+  scope.spawn(accept_until_closed(**listener, count, end));
+  auto first = co_await network->connect((*listener)->address(), {}, {});
+  CHECK(first);
+  co_await settle(engine);
+  CHECK(count == 1);
+  (*listener)->close();
+  (*listener)->close();
+  co_await scope.join();
+  CHECK(end == ErrorCode::kCancelled);
+  auto second = co_await network->connect((*listener)->address(), {}, {});
+  CHECK(!second);
+
+  StopSource stop;
+  auto other = network->listen(kLoopback, {});
+  REQUIRE(other);
+  Deadline deadline(engine.loop(), 5ms, {});
+  auto stopped = co_await (*other)->accept(deadline.token());
+  REQUIRE(!stopped);
+  CHECK(stopped.error().code() == ErrorCode::kCancelled);
+}
+
+Task<void> one_echo_client(Network& network, SocketAddress address, int number, int& good) {
+  auto stream = co_await network.connect(address, {}, {});
+  if (!stream) co_return;
+  const std::string text = "connection " + std::to_string(number);
+  auto written = co_await (*stream)->write(BufferChain(Buffer::copy_of(text)));
+  if (!written) co_return;
+  auto finished = co_await (*stream)->shutdown_write();
+  if (!finished) co_return;
+  std::string reply;
+  for (;;) {
+    auto data = co_await (*stream)->read(1000);
+    if (!data) co_return;
+    if (data->empty()) break;
+    reply += data->to_string();
+  }
+  if (reply == text) ++good;
+}
+
+Task<void> echo_owned(StreamPtr stream) {
+  bool ok = false;
+  co_await echo(*stream, ok);
+}
+
+Task<void> serve_echo(Listener& listener, Scope& scope) {
+  for (;;) {
+    auto accepted = co_await listener.accept({});
+    if (!accepted) co_return;
+    scope.spawn(echo_owned(std::move(accepted->stream)));
+  }
+}
+
+Task<void> many_connections(Engine& engine, int total) {
+  auto network = engine.networks().own();
+  ListenOptions options;
+  options.backlog = 4096;
+  auto listener = network->listen(kLoopback, options);
+  REQUIRE(listener);
+  Scope servers(engine.loop()), clients(engine.loop());
+  servers.spawn(serve_echo(**listener, servers));
+  int good = 0;
+  for (int i = 0; i < total; ++i) clients.spawn(one_echo_client(*network, (*listener)->address(), i, good));
+  co_await clients.join();
+  (*listener)->close();
+  co_await servers.join();
+  CHECK(good == total);
+}
+
+Task<void> out_of_descriptors(Engine& engine) {
+  auto network = engine.networks().own();
+  auto listener = network->listen(kLoopback, {});
+  REQUIRE(listener);
+  int count = 0;
+  std::optional<ErrorCode> end;
+  std::vector<StreamPtr> clients;
+  for (int i = 0; i < 3; ++i) {
+    auto client = co_await network->connect((*listener)->address(), {}, {});
+    REQUIRE(client);
+    clients.push_back(std::move(*client));
+  }
+  rlimit before{};
+  ::getrlimit(RLIMIT_NOFILE, &before);
+  rlimit tight = before;
+  tight.rlim_cur = 3;  // every new descriptor's number is above it
+  ::setrlimit(RLIMIT_NOFILE, &tight);
+  Scope scope(engine.loop());
+  scope.spawn(accept_until_closed(**listener, count, end));
+  co_await settle(engine);
+  CHECK(count == 0);
+  CHECK(!end);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  clients.pop_back();  // wakes the ring's listener at once, Asio's by its timer
+  while (count < 2) co_await settle(engine);
+  (*listener)->close();
+  co_await scope.join();
+  CHECK(end == ErrorCode::kCancelled);
+}
+
+Task<void> addresses(Engine& engine) {
+  auto network = engine.networks().own();
+  ListenOptions options;
+  options.want_original_destination = true;
+  auto listener = network->listen(kLoopback, options);
+  REQUIRE(listener);
+  auto client = co_await network->connect((*listener)->address(), {}, {});
+  REQUIRE(client);
+  auto accepted = co_await (*listener)->accept({});
+  REQUIRE(accepted);
+  CHECK(accepted->local == (*listener)->address());
+  CHECK(accepted->original_destination == (*listener)->address());
+  CHECK(accepted->peer.ip() == IpAddress::loopback(false));
+  CHECK(accepted->peer.port() != 0);
+}
+
+// A network namespace with its loopback up; none without the right to make one.
+Fd make_network_namespace() {
+  Fd netns;
+  std::thread maker([&netns] {
+    if (::unshare(CLONE_NEWNET) != 0) return;
+    const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request{};
+    request.ifr_name[0] = 'l';
+    request.ifr_name[1] = 'o';
+    request.ifr_flags = IFF_UP;
+    if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) return;
+    netns = Fd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  });
+  maker.join();
+  return netns;
+}
+
+Task<void> other_namespace(Engine& engine) {
+  const Fd netns = make_network_namespace();
+  if (!netns) {
+    WARN("skipped: no right to make a network namespace");
+    co_return;
+  }
+  auto inside = engine.networks().in_namespace(netns);
+  REQUIRE(inside);
+  auto listener = (*inside)->listen(kLoopback, {});
+  REQUIRE(listener);
+  auto outside = engine.networks().own();
+  auto refused_outside = co_await outside->connect((*listener)->address(), {}, {});
+  CHECK(!refused_outside);
+  auto connected = co_await (*inside)->connect((*listener)->address(), {}, {});
+  CHECK(connected);
+  auto accepted = co_await (*listener)->accept({});
+  CHECK(accepted);
+  // On behalf of another address.
+  ConnectOptions spoofed;
+  spoofed.mark = 1337;
+  spoofed.spoofed_source = IpAddress::parse("127.0.0.9").value();
+  auto foreign = co_await (*inside)->connect((*listener)->address(), spoofed, {});
+  REQUIRE(foreign);
+  auto seen = co_await (*listener)->accept({});
+  REQUIRE(seen);
+  CHECK(seen->peer.ip() == *spoofed.spoofed_source);
+}
+
+}  // namespace
+
+TEST_CASE("sockets live in the namespace they were made in") { on_every_engine(other_namespace, true); }
+TEST_CASE("nobody listening is a refusal") { on_every_engine(refused); }
+TEST_CASE("a connect that hangs ends with its deadline") { on_every_engine(connect_cancelled); }
+TEST_CASE("a closed listener ends its accept and refuses") { on_every_engine(listener_close); }
+TEST_CASE("an accepted connection knows its addresses") { on_every_engine(addresses); }
+TEST_CASE("running out of descriptors pauses accepting") { on_every_engine(out_of_descriptors, true); }
+TEST_CASE("two thousand connections at once") {
+  on_every_engine([](Engine& engine) { return many_connections(engine, 2000); });
+}
+
+TEST_CASE("actions posted from another thread arrive in order") {
+  for (const auto& name : engine_names()) {
+    INFO("engine " << name);
+    auto engine = make_engine(name);
+    if (!engine->is_real()) continue;
+    std::vector<int> seen;
+    Event all(engine->loop());
+    std::thread poster([&] {
+      for (int i = 0; i < 1000; ++i) {
+        engine->loop().post_from_any_thread([&, i] {
+          seen.push_back(i);
+          if (i == 999) all.set();
+        });
+      }
+    });
+    struct Waits {
+      static Task<void> run(Event& event) {
+        auto done = co_await event.wait();
+        (void)done;
+      }
+    };
+    engine->run(Waits::run(all));
+    poster.join();
+    REQUIRE(seen.size() == 1000);
+    CHECK(std::is_sorted(seen.begin(), seen.end()));
+  }
+}
