@@ -1,9 +1,8 @@
-#include <catch2/catch_test_macros.hpp>
-
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 #include <fstream>
 

@@ -19,14 +19,18 @@ namespace weft::asio {
 namespace {
 
 constexpr int kDepthMax = 4;
-constexpr std::uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE |
-                                  IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
+constexpr std::uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO |
+                                  IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
 // Outlives the handle until its wait has come home.
 struct WatchState : std::enable_shared_from_this<WatchState> {
   WatchState(Loop& owner, Fd inotify, std::string path, Duration delay, std::function<void()> callback)
-      : loop(owner), descriptor(owner, std::move(inotify)), directory(std::move(path)), settle(delay),
-        on_change(std::move(callback)), timer([this] { settled(); }) {}
+      : loop(owner),
+        descriptor(owner, std::move(inotify)),
+        directory(std::move(path)),
+        settle(delay),
+        on_change(std::move(callback)),
+        timer([this] { settled(); }) {}
 
   void wait() {
     descriptor.when_ready(Descriptor::kRead, [self = shared_from_this()] {
@@ -57,7 +61,8 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
     bool fresh = marks.insert(id).second;  // the kernel gives one folder one number, and no number twice
     std::error_code error;
     if (depth == kDepthMax) return fresh;
-    for (std::filesystem::directory_iterator entries(folder, error), end; !error && entries != end; entries.increment(error)) {
+    for (std::filesystem::directory_iterator entries(folder, error), end; !error && entries != end;
+         entries.increment(error)) {
       std::error_code ignored;
       if (entries->is_directory(ignored) && mark(entries->path(), depth + 1)) fresh = true;
     }

@@ -37,9 +37,7 @@ class TcpNetwork final : public io::Network {
 
 }  // namespace
 
-io::NetworkPtr Networks::own() {
-  return std::make_unique<TcpNetwork>(loop_, io::KernelSockets(linux::Blocking::kNo));
-}
+io::NetworkPtr Networks::own() { return std::make_unique<TcpNetwork>(loop_, io::KernelSockets(linux::Blocking::kNo)); }
 
 Result<io::NetworkPtr> Networks::in_namespace(const Fd& netns) {
   WEFT_TRY(auto sockets, io::KernelSockets::in_namespace(netns, linux::Blocking::kNo));

@@ -42,7 +42,8 @@ Result<io::Packet> receive_now(int fd, std::size_t size_max) {
   const auto got = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (got < 0) return fail_errno(errno, "receive a packet");
   packet.descriptors = take_descriptors(message);
-  if (message.msg_flags & MSG_TRUNC) return fail(ErrorCode::kProtocol, "packet longer than " + std::to_string(size_max) + " bytes");
+  if (message.msg_flags & MSG_TRUNC)
+    return fail(ErrorCode::kProtocol, "packet longer than " + std::to_string(size_max) + " bytes");
   if (message.msg_flags & MSG_CTRUNC) return fail(ErrorCode::kProtocol, "packet with too many descriptors");
   if (got == 0) return fail(ErrorCode::kClosed, "connection closed by peer");
   packet.data.resize(static_cast<std::size_t>(got));

@@ -39,9 +39,10 @@ Deadline::Deadline(Loop& loop, Duration limit, const StopToken& parent)
 Error Deadline::explain(Error error, std::string_view what) const {
   if (!expired_ || error.code() != ErrorCode::kCancelled) return error;
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(limit_).count();
-  return Error(ErrorCode::kTimeout, ms % 1000 ? fmt::format("{} timed out after {}ms", what, ms)
-                                              : fmt::format("{} timed out after {}s", what, ms / 1000),
-               error.side());
+  return Error(
+      ErrorCode::kTimeout,
+      ms % 1000 ? fmt::format("{} timed out after {}ms", what, ms) : fmt::format("{} timed out after {}s", what, ms / 1000),
+      error.side());
 }
 
 }  // namespace weft

@@ -5,6 +5,8 @@
 // Blocks come from three places: the heap (below), a receive ring lent to the kernel (lib/uring), and static storage.
 #pragma once
 
+#include <sys/uio.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -13,8 +15,6 @@
 #include <string_view>
 #include <utility>
 #include <vector>
-
-#include <sys/uio.h>
 
 #include "lib/base/check.h"
 

@@ -6,7 +6,8 @@ namespace weft {
 [[noreturn]] void check_failed(const char* expression, const char* file, int line);
 }  // namespace weft
 
-#define WEFT_CHECK(condition)                                                      \
-  do {                                                                             \
-    if (!(condition)) [[unlikely]] ::weft::check_failed(#condition, __FILE__, __LINE__); \
+#define WEFT_CHECK(condition)                               \
+  do {                                                      \
+    if (!(condition)) [[unlikely]]                          \
+      ::weft::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)

@@ -9,17 +9,34 @@ namespace {
 ErrorCode code_of(int os_error) {
   switch (os_error) {
     case ECANCELED: return ErrorCode::kCancelled;
-    case EPIPE: case ENOTCONN: case ESHUTDOWN: return ErrorCode::kClosed;
-    case ECONNRESET: case ECONNABORTED: return ErrorCode::kReset;
+    case EPIPE:
+    case ENOTCONN:
+    case ESHUTDOWN: return ErrorCode::kClosed;
+    case ECONNRESET:
+    case ECONNABORTED: return ErrorCode::kReset;
     case ECONNREFUSED: return ErrorCode::kRefused;
     case ETIMEDOUT: return ErrorCode::kTimeout;
-    case EHOSTUNREACH: case ENETUNREACH: case ENETDOWN: case EHOSTDOWN: return ErrorCode::kUnreachable;
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case ENETDOWN:
+    case EHOSTDOWN: return ErrorCode::kUnreachable;
     case EADDRINUSE: return ErrorCode::kAddressInUse;
-    case EPERM: case EACCES: return ErrorCode::kPermission;
-    case ENOENT: case ENXIO: case ENODEV: return ErrorCode::kNotFound;
-    case EINVAL: case EAFNOSUPPORT: case EADDRNOTAVAIL: return ErrorCode::kInvalidArgument;
-    case EMFILE: case ENFILE: case ENOMEM: case ENOBUFS: case ENOSPC: return ErrorCode::kLimit;
-    case ENOSYS: case EOPNOTSUPP: case ENOPROTOOPT: return ErrorCode::kUnsupported;
+    case EPERM:
+    case EACCES: return ErrorCode::kPermission;
+    case ENOENT:
+    case ENXIO:
+    case ENODEV: return ErrorCode::kNotFound;
+    case EINVAL:
+    case EAFNOSUPPORT:
+    case EADDRNOTAVAIL: return ErrorCode::kInvalidArgument;
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+    case ENOSPC: return ErrorCode::kLimit;
+    case ENOSYS:
+    case EOPNOTSUPP:
+    case ENOPROTOOPT: return ErrorCode::kUnsupported;
     case EAGAIN: return ErrorCode::kUnavailable;
     default: return ErrorCode::kIo;
   }

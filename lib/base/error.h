@@ -10,25 +10,25 @@ namespace weft {
 // What happened. Access-log flags, metric labels and HTTP statuses derive from the code, so a new reason for refusing a
 // connection starts here.
 enum class ErrorCode {
-  kCancelled,       // our own stop request: shutdown, drain, pod removal
-  kClosed,          // the stream or peer is gone in an orderly way where data was expected
-  kReset,           // the connection was reset (TCP RST, RST_STREAM)
-  kRefused,         // connection refused
-  kTimeout,         // a deadline passed
-  kUnreachable,     // no route, no host, network down
-  kAddressInUse,    // bind conflict
-  kPermission,      // EPERM, EACCES, or a credential was refused
-  kNotFound,        // the named object does not exist
-  kInvalidArgument, // malformed input: configuration, authority, address, file
-  kProtocol,        // a peer broke HTTP/2, gRPC, ZDS or CNI rules
-  kTls,             // TLS set-up or record failure
-  kIdentity,        // certificate or SPIFFE identity is not the expected one
-  kDenied,          // an authorization policy says no
-  kLimit,           // a bound of ours was reached
-  kUnavailable,     // a dependency cannot answer now; worth a retry
-  kUnsupported,     // known but not implemented by the kernel, library or peer
-  kIo,              // any other operating-system error
-  kInternal,        // our own fault
+  kCancelled,        // our own stop request: shutdown, drain, pod removal
+  kClosed,           // the stream or peer is gone in an orderly way where data was expected
+  kReset,            // the connection was reset (TCP RST, RST_STREAM)
+  kRefused,          // connection refused
+  kTimeout,          // a deadline passed
+  kUnreachable,      // no route, no host, network down
+  kAddressInUse,     // bind conflict
+  kPermission,       // EPERM, EACCES, or a credential was refused
+  kNotFound,         // the named object does not exist
+  kInvalidArgument,  // malformed input: configuration, authority, address, file
+  kProtocol,         // a peer broke HTTP/2, gRPC, ZDS or CNI rules
+  kTls,              // TLS set-up or record failure
+  kIdentity,         // certificate or SPIFFE identity is not the expected one
+  kDenied,           // an authorization policy says no
+  kLimit,            // a bound of ours was reached
+  kUnavailable,      // a dependency cannot answer now; worth a retry
+  kUnsupported,      // known but not implemented by the kernel, library or peer
+  kIo,               // any other operating-system error
+  kInternal,         // our own fault
 };
 
 // Lower-case name of a code, constant storage: "reset", "denied", ...
@@ -53,7 +53,10 @@ class Error {
   // A sentence for people, without the code.
   const std::string& message() const { return context_; }
 
-  Error on(Side side) && { side_ = side; return std::move(*this); }
+  Error on(Side side) && {
+    side_ = side;
+    return std::move(*this);
+  }
   // The same error seen from one step further out: "<prefix>: <message>".
   Error within(std::string_view prefix) &&;
 

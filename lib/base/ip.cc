@@ -125,7 +125,8 @@ std::string SocketAddress::to_string() const {
 
 Result<Cidr> Cidr::make(IpAddress address, unsigned length) {
   if (length > address.bytes().size() * 8)
-    return fail(ErrorCode::kInvalidArgument, "prefix length " + std::to_string(length) + " is too long for " + address.to_string());
+    return fail(ErrorCode::kInvalidArgument,
+                "prefix length " + std::to_string(length) + " is too long for " + address.to_string());
   Cidr cidr;
   cidr.address_ = address;
   cidr.length_ = length;

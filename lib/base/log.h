@@ -48,8 +48,8 @@ void flush();
 }  // namespace weft::log
 
 // WEFT_LOG(kInfo, "inpod", "proxy started", {"uid", uid}, {"port", fmt::to_string(port)});
-#define WEFT_LOG(level, target, ...)                                                                     \
-  do {                                                                                                   \
+#define WEFT_LOG(level, target, ...)                                                                        \
+  do {                                                                                                      \
     if (::weft::log::enabled(::weft::log::Level::level, target)) WEFT_LOG_IMPL(level, target, __VA_ARGS__); \
   } while (false)
 #define WEFT_LOG_IMPL(level, target, message, ...) \

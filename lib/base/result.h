@@ -37,12 +37,12 @@ inline std::unexpected<Error> fail_errno(int os_error, std::string_view context)
   WEFT_TRY_IMPL(WEFT_CONCAT(weft_try_, __LINE__), co_return, declaration, expression)
 #define WEFT_CO_TRY_VOID(expression) WEFT_TRY_VOID_IMPL(WEFT_CONCAT(weft_try_, __LINE__), co_return, expression)
 
-#define WEFT_TRY_IMPL(name, leave, declaration, expression)              \
-  auto name = (expression);                                              \
+#define WEFT_TRY_IMPL(name, leave, declaration, expression)                   \
+  auto name = (expression);                                                   \
   if (!name) leave ::std::unexpected<::weft::Error>(std::move(name).error()); \
   declaration = std::move(*name)
-#define WEFT_TRY_VOID_IMPL(name, leave, expression) \
-  do {                                              \
-    auto name = (expression);                       \
+#define WEFT_TRY_VOID_IMPL(name, leave, expression)                             \
+  do {                                                                          \
+    auto name = (expression);                                                   \
     if (!name) leave ::std::unexpected<::weft::Error>(std::move(name).error()); \
   } while (false)

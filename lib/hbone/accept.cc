@@ -30,8 +30,8 @@ void IncomingTunnel::refuse(Refusal why) {
   stream_.reset();
 }
 
-Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler, StopToken drain,
-                         StopToken stop) {
+Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler,
+                         StopToken drain, StopToken stop) {
   auto connection = http2::Connection::create(loop, http2::Role::kServer, settings, std::move(transport));
   Scope tunnels(loop, stop);
   connection->on_request([&tunnels, &handler](http2::StreamPtr stream) {

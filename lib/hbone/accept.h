@@ -20,7 +20,8 @@ enum class Refusal {
 // One CONNECT waiting for its answer. Dropped unanswered, its stream is reset.
 class IncomingTunnel {
  public:
-  explicit IncomingTunnel(http2::StreamPtr stream) : request_(parse_request(stream->request())), stream_(std::move(stream)) {}
+  explicit IncomingTunnel(http2::StreamPtr stream)
+      : request_(parse_request(stream->request())), stream_(std::move(stream)) {}
 
   const ReceivedRequest& request() const { return request_; }
   // Answers 200 and hands the bytes over. Call it when the destination is connected. Fails when the caller has gone.
@@ -35,7 +36,7 @@ class IncomingTunnel {
 // Serves the connection until it is over; then waits for the handlers. Anything but CONNECT is answered 400 here.
 // `drain`: no new requests from then on, open tunnels go on. `stop`: everything ends, handlers see their token.
 using TunnelHandler = std::function<Task<void>(IncomingTunnel tunnel, StopToken stop)>;
-Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler, StopToken drain,
-                         StopToken stop);
+Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler,
+                         StopToken drain, StopToken stop);
 
 }  // namespace weft::hbone

@@ -44,7 +44,8 @@ Task<void> serve_one(Loop& loop, http2::Settings settings, io::StreamPtr transpo
 }
 
 struct World {
-  explicit World(Pool::Options options = {}) : pool(loop, std::move(options), [this](const PoolKey&, StopToken stop) { return dial(*this, stop); }) {}
+  explicit World(Pool::Options options = {})
+      : pool(loop, std::move(options), [this](const PoolKey&, StopToken stop) { return dial(*this, stop); }) {}
   ~World() {
     loop.run(pool.close());
     scope.request_stop();
@@ -59,7 +60,8 @@ struct World {
     if (!slept) co_return fail(std::move(slept).error());
     if (world.refuse) co_return fail(ErrorCode::kRefused, "connection refused");
     auto [left, right] = io::make_pipe(world.loop);
-    world.scope.spawn(serve_one(world.loop, world.server_settings, std::move(right), world.drain.token(), world.scope.token()));
+    world.scope.spawn(
+        serve_one(world.loop, world.server_settings, std::move(right), world.drain.token(), world.scope.token()));
     co_return std::move(left);
   }
   Result<Tunnel> open(std::string authority = "10.0.0.1:80", PoolKey key = {}) {
@@ -149,7 +151,12 @@ TEST_CASE("the peer's stream limit counts when it is the smaller one") {
 
 TEST_CASE("whatever differs in the key keeps tunnels apart") {
   World world;
-  const PoolKey base{.source_uid = "a", .credential_generation = 1, .destination_uid = "d", .expected_identities = {"i"}, .hop = {}, .kind = HopKind::kWorkload};
+  const PoolKey base{.source_uid = "a",
+                     .credential_generation = 1,
+                     .destination_uid = "d",
+                     .expected_identities = {"i"},
+                     .hop = {},
+                     .kind = HopKind::kWorkload};
   std::vector<PoolKey> keys(6, base);
   keys[1].source_uid = "b";
   keys[2].credential_generation = 2;
@@ -225,7 +232,8 @@ TEST_CASE("requests that are not CONNECT are refused before any handler") {
   };
   world.scope.spawn(Run::it(client, stop.token()));
   {
-    auto stream = client->open({{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/"}}, http2::Stream::Body::kNone);
+    auto stream = client->open({{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/"}},
+                               http2::Stream::Body::kNone);
     REQUIRE(stream);
     auto response = world.loop.run((*stream)->response({}));
     REQUIRE(response);
@@ -238,8 +246,12 @@ TEST_CASE("request fields say what was asked, and odd ones are ignored") {
   SeededRandom random(7);
   const auto trace = make_traceparent(random);
   CHECK(is_traceparent(trace));
-  auto headers = build_request({.authority = "10.0.0.1:80", .baggage = "k8s.namespace.name=a", .client = *SocketAddress::parse("10.1.1.1:99"),
-                                .service_host = "shop.a.svc", .traceparent = trace, .forwarded_network = {}});
+  auto headers = build_request({.authority = "10.0.0.1:80",
+                                .baggage = "k8s.namespace.name=a",
+                                .client = *SocketAddress::parse("10.1.1.1:99"),
+                                .service_host = "shop.a.svc",
+                                .traceparent = trace,
+                                .forwarded_network = {}});
   CHECK(*http2::find(headers, "forwarded") == "for=\"10.1.1.1:99\";host=shop.a.svc");
   auto parsed = parse_request(headers);
   CHECK(parsed.authority == "10.0.0.1:80");

@@ -93,9 +93,16 @@ bool is_traceparent(std::string_view value) {
 
 std::string_view reason_phrase(std::string_view status) {
   static constexpr std::array<std::pair<std::string_view, std::string_view>, 10> kPhrases = {{
-      {"200", "OK"}, {"400", "Bad Request"}, {"401", "Unauthorized"}, {"403", "Forbidden"}, {"404", "Not Found"},
-      {"429", "Too Many Requests"}, {"500", "Internal Server Error"}, {"502", "Bad Gateway"},
-      {"503", "Service Unavailable"}, {"504", "Gateway Timeout"},
+      {"200", "OK"},
+      {"400", "Bad Request"},
+      {"401", "Unauthorized"},
+      {"403", "Forbidden"},
+      {"404", "Not Found"},
+      {"429", "Too Many Requests"},
+      {"500", "Internal Server Error"},
+      {"502", "Bad Gateway"},
+      {"503", "Service Unavailable"},
+      {"504", "Gateway Timeout"},
   }};
   for (const auto& [code, phrase] : kPhrases)
     if (code == status) return phrase;

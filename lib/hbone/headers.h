@@ -14,11 +14,11 @@ namespace weft::hbone {
 // What a tunnel is asked for with. `authority` is "ip:port", "[ip6]:port" or "host:port".
 struct TunnelRequest {
   std::string authority;
-  std::string baggage;                   // describes the source workload; empty: not sent
-  std::optional<SocketAddress> client;   // forwarded: for=
-  std::string service_host;              // forwarded: host=; empty: not addressed to a service
-  std::string traceparent;               // empty: not sent
-  std::string forwarded_network;         // x-forwarded-network; inner tunnels between networks only
+  std::string baggage;                  // describes the source workload; empty: not sent
+  std::optional<SocketAddress> client;  // forwarded: for=
+  std::string service_host;             // forwarded: host=; empty: not addressed to a service
+  std::string traceparent;              // empty: not sent
+  std::string forwarded_network;        // x-forwarded-network; inner tunnels between networks only
 };
 
 http2::Headers build_request(const TunnelRequest& request);
@@ -26,9 +26,9 @@ http2::Headers build_request(const TunnelRequest& request);
 // What `headers` say; never fails, absent or malformed fields are empty.
 struct ReceivedRequest {
   std::string authority;
-  std::string baggage;            // all instances, comma-joined; empty when one is not visible ASCII
-  std::string service_host;       // forwarded: host=
-  std::string traceparent;        // well-formed or empty
+  std::string baggage;       // all instances, comma-joined; empty when one is not visible ASCII
+  std::string service_host;  // forwarded: host=
+  std::string traceparent;   // well-formed or empty
   std::string forwarded_network;
 };
 ReceivedRequest parse_request(const http2::Headers& headers);

@@ -16,7 +16,7 @@ struct Pool::Entry {
   const PoolKey key;
   Semaphore creating;
   std::vector<std::shared_ptr<Member>> members;
-  bool evicted = false;  // no longer in the pool; what it still makes is used once and not kept
+  bool evicted = false;   // no longer in the pool; what it still makes is used once and not kept
   std::size_t users = 0;  // open() calls under way
 };
 

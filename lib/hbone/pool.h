@@ -39,7 +39,7 @@ class Pool {
   using Dialer = std::function<Task<Result<io::StreamPtr>>(const PoolKey& key, StopToken stop)>;
   struct Options {
     http2::Settings http2;
-    std::uint32_t streams_max = 100;                           // POOL_MAX_STREAMS_PER_CONNECTION
+    std::uint32_t streams_max = 100;                            // POOL_MAX_STREAMS_PER_CONNECTION
     Duration unused_release_timeout = std::chrono::minutes(5);  // POOL_UNUSED_RELEASE_TIMEOUT
   };
 

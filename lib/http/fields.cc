@@ -36,7 +36,8 @@ std::string hex(std::uint64_t value, int digits) {
 
 std::string format_forwarded(const SocketAddress& source, std::string_view host) {
   std::string field = "for=\"" + source.to_string() + "\"";
-  const bool fits = std::all_of(host.begin(), host.end(), [](char c) { return is_visible(c) && c != ';' && c != '"' && c != ' '; });
+  const bool fits =
+      std::all_of(host.begin(), host.end(), [](char c) { return is_visible(c) && c != ';' && c != '"' && c != ' '; });
   if (!host.empty() && fits) field.append(";host=").append(host);
   return field;
 }
@@ -61,7 +62,8 @@ std::string_view forwarded_host(std::string_view field) {
 
 std::optional<TraceParent> TraceParent::parse(std::string_view field) {
   if (field.size() != 55 || field[2] != '-' || field[35] != '-' || field[52] != '-') return std::nullopt;
-  const auto version = field.substr(0, 2), trace = field.substr(3, 32), parent = field.substr(36, 16), flags = field.substr(53, 2);
+  const auto version = field.substr(0, 2), trace = field.substr(3, 32), parent = field.substr(36, 16),
+             flags = field.substr(53, 2);
   if (!is_hex(version) || !is_hex(trace) || !is_hex(parent) || !is_hex(flags)) return std::nullopt;
   return TraceParent{std::string(trace), std::string(parent),
                      static_cast<std::uint8_t>(hex_digit(flags[0]) * 16 + hex_digit(flags[1]))};

@@ -1,5 +1,4 @@
 #include <catch2/catch_test_macros.hpp>
-
 #include <vector>
 
 #include "lib/async/manual_loop.h"
@@ -164,7 +163,8 @@ TEST_CASE("bytes of a stream that is dropped unread give their credit back exact
 TEST_CASE("a thousand streams one after the other and two hundred at once") {
   Pair pair;
   for (int i = 0; i < 1000; ++i) {
-    auto stream = pair.client->open({{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/"}}, Stream::Body::kNone);
+    auto stream = pair.client->open({{":method", "GET"}, {":scheme", "http"}, {":authority", "x"}, {":path", "/"}},
+                                    Stream::Body::kNone);
     REQUIRE(stream);
     pair.loop.run_until_idle();
     REQUIRE(pair.requests.back()->respond({{":status", "404"}}, Stream::Body::kNone));
@@ -243,7 +243,8 @@ TEST_CASE("garbage, oversized headers and a lost transport end in errors, not in
   loop.run(scope.join());
 
   Pair pair;
-  auto stream = pair.client->open({{":method", "CONNECT"}, {":authority", "x:1"}, {"filler", std::string(20'000, 'x')}}, Stream::Body::kFollows);
+  auto stream = pair.client->open({{":method", "CONNECT"}, {":authority", "x:1"}, {"filler", std::string(20'000, 'x')}},
+                                  Stream::Body::kFollows);
   REQUIRE(stream);
   auto response = pair.loop.run((*stream)->response({}));
   CHECK_FALSE(response);

@@ -191,7 +191,8 @@ struct Session::Native {
     return 0;
   }
 
-  static int on_data(nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* data, std::size_t size, void* user) {
+  static int on_data(nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* data, std::size_t size,
+                     void* user) {
     auto& self = of(user);
     self.unconsumed += size;
     self.events.on_data(id, self.input->slice_at(data, size));
@@ -208,8 +209,8 @@ struct Session::Native {
   static ssize_t payload_length(nghttp2_session*, std::uint8_t, std::int32_t, std::int32_t connection_window,
                                 std::int32_t stream_window, std::uint32_t peer_frame_size, void* user) {
     const auto& self = of(user);
-    return static_cast<ssize_t>(std::min<std::int64_t>({static_cast<std::int64_t>(self.settings.data_payload),
-                                                        connection_window, stream_window, peer_frame_size}));
+    return static_cast<ssize_t>(std::min<std::int64_t>(
+        {static_cast<std::int64_t>(self.settings.data_payload), connection_window, stream_window, peer_frame_size}));
   }
 };
 
@@ -234,9 +235,8 @@ Session::Session(Role role, const Settings& settings, SessionEvents& events)
   nghttp2_option_set_max_continuations(option, kContinuationsMax);
   nghttp2_option_set_stream_reset_rate_limit(option, settings.reset_burst, settings.reset_rate);
 
-  const int made = role == Role::kServer
-                       ? nghttp2_session_server_new2(&native_->session, callbacks, native_.get(), option)
-                       : nghttp2_session_client_new2(&native_->session, callbacks, native_.get(), option);
+  const int made = role == Role::kServer ? nghttp2_session_server_new2(&native_->session, callbacks, native_.get(), option)
+                                         : nghttp2_session_client_new2(&native_->session, callbacks, native_.get(), option);
   nghttp2_option_del(option);
   nghttp2_session_callbacks_del(callbacks);
   WEFT_CHECK(made == 0);
@@ -260,7 +260,8 @@ Session::~Session() { nghttp2_session_del(native_->session); }
 
 Result<void> Session::receive(const Buffer& input) {
   native_->input = &input;
-  const auto taken = nghttp2_session_mem_recv(native_->session, reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
+  const auto taken =
+      nghttp2_session_mem_recv(native_->session, reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
   native_->input = nullptr;
   if (taken < 0) return fail(from_native(static_cast<int>(taken), "h2 failed"));
   return {};
@@ -296,7 +297,8 @@ Result<std::int32_t> Session::request(const Headers& headers, bool has_body) {
   nghttp2_data_provider provider{};
   provider.read_callback = Native::read_source;
   auto list = fields(headers);
-  const auto id = nghttp2_submit_request(native_->session, nullptr, list.data(), list.size(), has_body ? &provider : nullptr, nullptr);
+  const auto id =
+      nghttp2_submit_request(native_->session, nullptr, list.data(), list.size(), has_body ? &provider : nullptr, nullptr);
   if (id < 0) return fail(from_native(id, "cannot open an HTTP/2 stream"));
   auto& stream = native_->streams[id];
   stream.has_source = has_body;

@@ -37,8 +37,8 @@ struct ConnectOptions {
 };
 
 struct ListenOptions {
-  std::uint32_t mark = 0;           // SO_MARK, inherited by accepted sockets
-  bool reuse_port = false;          // SO_REUSEPORT; else SO_REUSEADDR
+  std::uint32_t mark = 0;   // SO_MARK, inherited by accepted sockets
+  bool reuse_port = false;  // SO_REUSEPORT; else SO_REUSEADDR
   int backlog = 128;
   std::optional<Keepalive> keepalive;  // set on accepted sockets
   // Look up SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST of each accepted socket.

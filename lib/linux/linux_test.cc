@@ -1,8 +1,8 @@
-#include <catch2/catch_test_macros.hpp>
-
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+
+#include <catch2/catch_test_macros.hpp>
 
 #include "lib/linux/features.h"
 #include "lib/linux/limits.h"

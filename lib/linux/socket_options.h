@@ -13,7 +13,10 @@
 
 namespace weft::linux {
 
-enum class Blocking { kYes, kNo };  // io_uring wants blocking sockets (a non-blocking one fails with EAGAIN), epoll the others
+enum class Blocking {
+  kYes,
+  kNo
+};  // io_uring wants blocking sockets (a non-blocking one fails with EAGAIN), epoll the others
 
 // A close-on-exec TCP socket with TCP_NODELAY.
 Result<Fd> make_tcp_socket(bool ipv6, Blocking blocking);

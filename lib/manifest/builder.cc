@@ -1,6 +1,6 @@
-#include <algorithm>
-
 #include "lib/manifest/detail/builder.h"
+
+#include <algorithm>
 
 namespace weft::manifest::detail {
 

@@ -70,7 +70,8 @@ Pod decode_pod(const Reader& object) {
   }
   if (auto ip = status.text("podIP"); out.ips.empty() && !ip.empty()) out.ips.push_back(std::move(ip));
   for (const auto& condition : status.list("conditions")) {
-    if (condition.text("type") == "Ready") out.ready = condition.text("status") == "True" || condition.text("status") == "true";
+    if (condition.text("type") == "Ready")
+      out.ready = condition.text("status") == "True" || condition.text("status") == "true";
   }
   return out;
 }
@@ -139,7 +140,8 @@ EndpointSlice decode_endpoint_slice(const Reader& object) {
     endpoint.target_name = target.text("name");
     out.endpoints.push_back(std::move(endpoint));
   }
-  for (const auto& entry : object.list("ports")) out.ports.push_back({entry.text("name"), port_of(entry, "port"), entry.text("protocol", "TCP")});
+  for (const auto& entry : object.list("ports"))
+    out.ports.push_back({entry.text("name"), port_of(entry, "port"), entry.text("protocol", "TCP")});
   return out;
 }
 

@@ -1,6 +1,5 @@
-#include <nlohmann/json.hpp>
-
 #include <iterator>
+#include <nlohmann/json.hpp>
 
 #include "lib/manifest/detail/builder.h"
 #include "lib/manifest/documents.h"
@@ -70,7 +69,8 @@ class Handler {
 Documents read_json(std::string_view text, const Limits& limits) {
   Documents out;
   if (text.size() > limits.bytes) {
-    out.error = Problem{Level::kError, "Unreadable", "", "the file is larger than " + std::to_string(limits.bytes) + " bytes", 0};
+    out.error =
+        Problem{Level::kError, "Unreadable", "", "the file is larger than " + std::to_string(limits.bytes) + " bytes", 0};
     return out;
   }
   if (text.find_first_not_of(" \t\r\n") == text.npos) return out;
@@ -83,7 +83,8 @@ Documents read_json(std::string_view text, const Limits& limits) {
   }
   out.error = handler.builder().error();
   if (!out.error && handler.builder().complete()) {
-    if (auto document = handler.builder().take(); document && !document->is_null()) out.values.push_back(std::move(*document));
+    if (auto document = handler.builder().take(); document && !document->is_null())
+      out.values.push_back(std::move(*document));
   }
   return out;
 }

@@ -96,9 +96,28 @@ HealthStatus read_status(const Reader& at) {
 
 Workload read_workload(const Reader& at) {
   check_keys(at, {"namespace", "workloadIps", "services"},
-             {"uid", "name", "protocol", "networkMode", "trustDomain", "serviceAccount", "network", "workloadName",
-              "workloadType", "canonicalName", "canonicalRevision", "hostname", "node", "clusterId", "nativeTunnel",
-              "applicationTunnel", "waypoint", "networkGateway", "authorizationPolicies", "status", "locality", "capacity"});
+             {"uid",
+              "name",
+              "protocol",
+              "networkMode",
+              "trustDomain",
+              "serviceAccount",
+              "network",
+              "workloadName",
+              "workloadType",
+              "canonicalName",
+              "canonicalRevision",
+              "hostname",
+              "node",
+              "clusterId",
+              "nativeTunnel",
+              "applicationTunnel",
+              "waypoint",
+              "networkGateway",
+              "authorizationPolicies",
+              "status",
+              "locality",
+              "capacity"});
   Workload workload;
   workload.uid = at.text("uid");
   workload.name = at.text("name");
@@ -113,9 +132,9 @@ Workload read_workload(const Reader& at) {
   }
   workload.protocol =
       word(at.any("protocol"), {{"TCP", TunnelProtocol::kNone}, {"HBONE", TunnelProtocol::kHbone}}, TunnelProtocol::kNone);
-  workload.network_mode = word(at.any("networkMode"),
-                               {{"Standard", NetworkMode::kStandard}, {"HostNetwork", NetworkMode::kHostNetwork}},
-                               NetworkMode::kStandard);
+  workload.network_mode =
+      word(at.any("networkMode"), {{"Standard", NetworkMode::kStandard}, {"HostNetwork", NetworkMode::kHostNetwork}},
+           NetworkMode::kStandard);
   workload.trust_domain = at.text("trustDomain");
   workload.service_account = at.text("serviceAccount");
   workload.node = at.text("node");
@@ -175,9 +194,9 @@ LoadBalancing read_load_balancing(const Reader& at) {
                          {"Failover", LoadBalancingMode::kFailover},
                          {"Passthrough", LoadBalancingMode::kPassthrough}},
                         LoadBalancingMode::kStandard);
-  balancing.health_policy = word(
-      at.any("healthPolicy"), {{"OnlyHealthy", HealthPolicy::kOnlyHealthy}, {"AllowAll", HealthPolicy::kAllowAll}},
-      HealthPolicy::kOnlyHealthy);
+  balancing.health_policy =
+      word(at.any("healthPolicy"), {{"OnlyHealthy", HealthPolicy::kOnlyHealthy}, {"AllowAll", HealthPolicy::kAllowAll}},
+           HealthPolicy::kOnlyHealthy);
   return balancing;
 }
 
@@ -217,10 +236,9 @@ Service read_service(const Reader& at) {
     if (destination) service.weighted_waypoints.push_back({*destination, number<std::uint32_t>(item.any("weight"), 0)});
   }
   if (auto balancing = at.map("loadBalancer")) service.load_balancing = read_load_balancing(balancing);
-  service.ip_families =
-      word(at.any("ipFamilies"),
-           {{"Dual", IpFamilies::kDual}, {"IPv4", IpFamilies::kIpv4Only}, {"IPv6", IpFamilies::kIpv6Only}},
-           IpFamilies::kAutomatic);
+  service.ip_families = word(at.any("ipFamilies"),
+                             {{"Dual", IpFamilies::kDual}, {"IPv4", IpFamilies::kIpv4Only}, {"IPv6", IpFamilies::kIpv6Only}},
+                             IpFamilies::kAutomatic);
   service.canonical = at.boolean("canonical");
   service.visibility = word(at.any("visibility"), {{"Public", Visibility::kPublic}, {"Namespace", Visibility::kNamespace}},
                             Visibility::kPublic);
@@ -283,10 +301,10 @@ std::vector<std::uint16_t> read_port_list(const Reader& at, std::string_view nam
 }
 
 Match read_match(const Reader& at) {
-  check_keys(at, {},
-             {"namespaces", "notNamespaces", "principals", "notPrincipals", "serviceAccounts", "notServiceAccounts",
-              "sourceIps", "notSourceIps", "destinationIps", "notDestinationIps", "destinationPorts",
-              "notDestinationPorts"});
+  check_keys(
+      at, {},
+      {"namespaces", "notNamespaces", "principals", "notPrincipals", "serviceAccounts", "notServiceAccounts", "sourceIps",
+       "notSourceIps", "destinationIps", "notDestinationIps", "destinationPorts", "notDestinationPorts"});
   Match match;
   match.namespaces = read_string_matches(at, "namespaces");
   match.not_namespaces = read_string_matches(at, "notNamespaces");
@@ -325,7 +343,8 @@ Policy read_policy(const Reader& at, Problems* problems) {
                        {"Namespace", PolicyScope::kNamespace},
                        {"WorkloadSelector", PolicyScope::kWorkloadSelector}},
                       PolicyScope::kNamespace);
-  policy.action = word(at.any("action"), {{"Allow", PolicyAction::kAllow}, {"Deny", PolicyAction::kDeny}}, PolicyAction::kAllow);
+  policy.action =
+      word(at.any("action"), {{"Allow", PolicyAction::kAllow}, {"Deny", PolicyAction::kDeny}}, PolicyAction::kAllow);
   for (const auto& rule_at : at.list("rules")) {
     Rule rule;
     for (const auto& clause_at : items(rule_at, problems)) {

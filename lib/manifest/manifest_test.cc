@@ -1,5 +1,4 @@
 #include <catch2/catch_test_macros.hpp>
-
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -86,15 +85,18 @@ status:
 }
 
 TEST_CASE("absent fields get the defaults of the API") {
-  auto result = yaml("{apiVersion: v1, kind: Pod, metadata: {name: p}}\n---\n"
-                     "{apiVersion: v1, kind: Namespace, metadata: {name: n}}\n---\n"
-                     "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {ports: [{port: 80}]}}");
+  auto result = yaml(
+      "{apiVersion: v1, kind: Pod, metadata: {name: p}}\n---\n"
+      "{apiVersion: v1, kind: Namespace, metadata: {name: n}}\n---\n"
+      "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {ports: [{port: 80}]}}");
   CHECK(body_of<Pod>(result).spec.service_account == "default");
   CHECK(result.objects[0]->meta.namespace_ == "default");
   CHECK(result.objects[1]->meta.namespace_.empty());
   CHECK(body_of<Service>(result, 2).type == "ClusterIP");
   CHECK(body_of<Service>(result, 2).ports.at(0).target_port == 80);
-  CHECK(parse("{apiVersion: v1, kind: Pod, metadata: {name: p}}", "x.yaml", {.default_namespace = "team"}).objects.at(0)->meta.namespace_ == "team");
+  CHECK(parse("{apiVersion: v1, kind: Pod, metadata: {name: p}}", "x.yaml", {.default_namespace = "team"})
+            .objects.at(0)
+            ->meta.namespace_ == "team");
 }
 
 TEST_CASE("a service's target port is a number, a name, or the port itself") {
@@ -103,10 +105,13 @@ TEST_CASE("a service's target port is a number, a name, or the port itself") {
     int port;
     const char* name;
   };
-  for (const Row& row : {Row{"targetPort: 8080", 8080, ""}, Row{"targetPort: \"8080\"", 8080, ""}, Row{"targetPort: http", 0, "http"},
-                         Row{"targetPort: 0", 80, ""}, Row{"", 80, ""}, Row{"targetPort: null", 80, ""}}) {
+  for (const Row& row :
+       {Row{"targetPort: 8080", 8080, ""}, Row{"targetPort: \"8080\"", 8080, ""}, Row{"targetPort: http", 0, "http"},
+        Row{"targetPort: 0", 80, ""}, Row{"", 80, ""}, Row{"targetPort: null", 80, ""}}) {
     INFO(row.target);
-    auto result = yaml(std::string("apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  ports:\n  - port: 80\n    ") + row.target + "\n");
+    auto result =
+        yaml(std::string("apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec:\n  ports:\n  - port: 80\n    ") +
+             row.target + "\n");
     const auto& port = body_of<Service>(result).ports.at(0);
     CHECK(port.target_port == row.port);
     CHECK(port.target_name == row.name);
@@ -208,9 +213,12 @@ spec:
 }
 
 TEST_CASE("a policy whose action or rules cannot be read says so") {
-  for (auto spec : {"{action: BLOCK}", "{rules: everything}", "{action: [DENY]}", "{selector: {matchLabels: app}}", "text"}) {
+  for (auto spec :
+       {"{action: BLOCK}", "{rules: everything}", "{action: [DENY]}", "{selector: {matchLabels: app}}", "text"}) {
     INFO(spec);
-    auto result = yaml(std::string("{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p}, spec: ") + spec + "}");
+    auto result =
+        yaml(std::string("{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p}, spec: ") +
+             spec + "}");
     CHECK(body_of<AuthorizationPolicy>(result).unreadable);
   }
 }
@@ -285,7 +293,8 @@ TEST_CASE("broken syntax names its line and leaves the text unreadable") {
     int line;
   };
   for (const Row& row : {Row{"a: b\n c: d\n", 2}, Row{"a: [1, 2\nb: c\n", 2}, Row{"\ta: b\n", 1}, Row{"a: *missing\n", 1},
-                         Row{"a: 1\na: 2\n", 2}, Row{"a: &x [*x]\n", 1}, Row{"? {a: b}\n: c\n", 1}, Row{"a: \"\\q\"\n", 1}, Row{"%YAML 9.0\n---\na: b\n", 1}}) {
+                         Row{"a: 1\na: 2\n", 2}, Row{"a: &x [*x]\n", 1}, Row{"? {a: b}\n: c\n", 1}, Row{"a: \"\\q\"\n", 1},
+                         Row{"%YAML 9.0\n---\na: b\n", 1}}) {
     INFO(row.text);
     auto result = yaml(row.text);
     CHECK_FALSE(result.readable);
@@ -360,10 +369,12 @@ TEST_CASE("nesting, size, values and documents have bounds") {
 }
 
 TEST_CASE("JSON is read with lines, escapes and its own errors") {
-  auto result = parse("{\n \"apiVersion\": \"v1\",\n \"kind\": \"PodList\",\n \"items\": [\n"
-                      "  {\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"p\", \"labels\": {\"a\": \"\\ud83d\\ude00\"}},\n"
-                      "   \"spec\": {\"hostNetwork\": true, \"nodNme\": \"x\"}}\n ]\n}\n",
-                      "pods.json");
+  auto result = parse(
+      "{\n \"apiVersion\": \"v1\",\n \"kind\": \"PodList\",\n \"items\": [\n"
+      "  {\"apiVersion\": \"v1\", \"kind\": \"Pod\", \"metadata\": {\"name\": \"p\", \"labels\": {\"a\": "
+      "\"\\ud83d\\ude00\"}},\n"
+      "   \"spec\": {\"hostNetwork\": true, \"nodNme\": \"x\"}}\n ]\n}\n",
+      "pods.json");
   CHECK(result.readable);
   CHECK(body_of<Pod>(result).spec.host_network);
   CHECK(*result.objects[0]->meta.label("a") == "\xF0\x9F\x98\x80");
@@ -447,7 +458,9 @@ TEST_CASE("no example manifest is refused") {
   int objects = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     const auto name = entry.path().filename().string();
-    if (entry.path().extension() != ".yaml" || name == "expectations.yaml" || name == "oddities.yaml" || name == "requests.yaml") continue;
+    if (entry.path().extension() != ".yaml" || name == "expectations.yaml" || name == "oddities.yaml" ||
+        name == "requests.yaml")
+      continue;
     INFO(entry.path().string());
     std::stringstream text;
     text << std::ifstream(entry.path()).rdbuf();

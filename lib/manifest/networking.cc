@@ -47,7 +47,8 @@ ServiceEntry decode_service_entry(const Reader& object) {
   out.location = spec.text("location", "MESH_EXTERNAL");
   out.resolution = spec.text("resolution", "NONE");
   for (const auto& entry : spec.list("ports")) {
-    ServiceEntry::Port port{entry.text("name"), entry.text("protocol"), port_of(entry, "number"), port_of(entry, "targetPort")};
+    ServiceEntry::Port port{entry.text("name"), entry.text("protocol"), port_of(entry, "number"),
+                            port_of(entry, "targetPort")};
     if (port.port != 0) out.ports.push_back(std::move(port));
   }
   for (const auto& entry : spec.list("endpoints")) out.endpoints.push_back(decode_entry(entry));

@@ -12,7 +12,8 @@ bool LabelSelector::matches(const Labels& given) const {
   for (const auto& expression : expressions) {
     auto found = given.find(expression.key);
     const bool present = found != given.end();
-    const bool listed = present && std::find(expression.values.begin(), expression.values.end(), found->second) != expression.values.end();
+    const bool listed =
+        present && std::find(expression.values.begin(), expression.values.end(), found->second) != expression.values.end();
     bool holds = false;
     if (expression.op == "In") holds = listed;
     if (expression.op == "NotIn") holds = !listed;

@@ -19,7 +19,8 @@ GroupVersion split_api_version(const std::string& text) {
   return {text.substr(0, slash), text.substr(slash + 1)};
 }
 
-Object::Body decode_body(const Object& object, const Reader& reader, const Value& document, const std::vector<Problem>& unknown) {
+Object::Body decode_body(const Object& object, const Reader& reader, const Value& document,
+                         const std::vector<Problem>& unknown) {
   const auto& group = object.group;
   const auto& kind = object.kind;
   if (group.empty()) {
@@ -53,7 +54,8 @@ Object::Body decode_body(const Object& object, const Reader& reader, const Value
 
 class FileReader {
  public:
-  FileReader(std::string_view name, const ParseOptions& options, ParseResult& out) : name_(name), options_(options), out_(out) {}
+  FileReader(std::string_view name, const ParseOptions& options, ParseResult& out)
+      : name_(name), options_(options), out_(out) {}
 
   void document(const Value& value) {
     if (!value.is_map()) {

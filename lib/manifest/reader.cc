@@ -75,7 +75,8 @@ std::optional<std::int64_t> Reader::as_integer(std::int64_t min, std::int64_t ma
   auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), number);
   if (error == std::errc() && end == text->data() + text->size() && number >= min && number <= max) return number;
   problem(Level::kError, "InvalidValue",
-          "expected a whole number from " + std::to_string(min) + " to " + std::to_string(max) + ", found \"" + text->substr(0, 100) + "\"");
+          "expected a whole number from " + std::to_string(min) + " to " + std::to_string(max) + ", found \"" +
+              text->substr(0, 100) + "\"");
   return std::nullopt;
 }
 

@@ -32,15 +32,18 @@ constexpr Shared kShared[] = {
     {"targetref", "group kind name namespace sectionName"},
     {"container",
      "name image command args workingDir ports{name containerPort hostPort hostIP protocol} env* envFrom* resources* "
-     "resizePolicy* restartPolicy restartPolicyRules* volumeMounts* volumeDevices* livenessProbe* readinessProbe* startupProbe* lifecycle* "
-     "terminationMessagePath terminationMessagePolicy imagePullPolicy securityContext* stdin stdinOnce tty targetContainerName"},
+     "resizePolicy* restartPolicy restartPolicyRules* volumeMounts* volumeDevices* livenessProbe* readinessProbe* "
+     "startupProbe* lifecycle* "
+     "terminationMessagePath terminationMessagePolicy imagePullPolicy securityContext* stdin stdinOnce tty "
+     "targetContainerName"},
     {"podspec",
      "volumes* initContainers@container containers@container ephemeralContainers@container restartPolicy "
      "terminationGracePeriodSeconds activeDeadlineSeconds dnsPolicy nodeSelector* serviceAccountName serviceAccount "
      "automountServiceAccountToken nodeName hostNetwork hostPID hostIPC shareProcessNamespace securityContext* "
      "imagePullSecrets* hostname subdomain affinity* schedulerName tolerations* hostAliases* priorityClassName priority "
      "dnsConfig* readinessGates* runtimeClassName enableServiceLinks preemptionPolicy overhead* "
-     "topologySpreadConstraints* setHostnameAsFQDN os* hostUsers schedulingGates* resourceClaims* resources* hostnameOverride"},
+     "topologySpreadConstraints* setHostnameAsFQDN os* hostUsers schedulingGates* resourceClaims* resources* "
+     "hostnameOverride"},
     {"podtemplate", "metadata@metadata spec@podspec"},
     {"workloadentry", "address ports* labels* network locality weight serviceAccount"},
     {"peersource",
@@ -67,10 +70,10 @@ constexpr Shared kShared[] = {
      "useClientProtocol maxConcurrentStreams}"},
     {"balancer",
      "simple consistentHash{httpHeaderName httpCookie{name path ttl attributes*} useSourceIp httpQueryParameterName "
-     "ringHash{minimumRingSize} maglev{tableSize} minimumRingSize} localityLbSetting{distribute* failover* failoverPriority enabled} "
+     "ringHash{minimumRingSize} maglev{tableSize} minimumRingSize} localityLbSetting{distribute* failover* failoverPriority "
+     "enabled} "
      "warmupDurationSecs warmup{duration minimumPercent aggression}"},
-    {"portpolicy",
-     "port{number} loadBalancer@balancer connectionPool@pool outlierDetection@outlier tls@tlssettings"},
+    {"portpolicy", "port{number} loadBalancer@balancer connectionPool@pool outlierDetection@outlier tls@tlssettings"},
     {"trafficpolicy",
      "loadBalancer@balancer connectionPool@pool outlierDetection@outlier tls@tlssettings portLevelSettings@portpolicy "
      "tunnel{protocol targetHost targetPort} proxyProtocol{version} retryBudget{percent minRetryConcurrency}"},
@@ -115,23 +118,25 @@ constexpr Kind kKinds[] = {
     {"apps", "DaemonSet", kNamespaced,
      "spec{selector@labelselector template@podtemplate updateStrategy* minReadySeconds revisionHistoryLimit}"},
     {"batch", "Job", kNamespaced,
-     "spec{parallelism completions activeDeadlineSeconds backoffLimit backoffLimitPerIndex maxFailedIndexes podFailurePolicy* "
+     "spec{parallelism completions activeDeadlineSeconds backoffLimit backoffLimitPerIndex maxFailedIndexes "
+     "podFailurePolicy* "
      "successPolicy* selector@labelselector manualSelector template@podtemplate ttlSecondsAfterFinished completionMode "
      "suspend podReplacementPolicy managedBy}"},
     {"batch", "CronJob", kNamespaced,
      "spec{schedule timeZone startingDeadlineSeconds concurrencyPolicy suspend jobTemplate{metadata@metadata "
-     "spec{parallelism completions activeDeadlineSeconds backoffLimit backoffLimitPerIndex maxFailedIndexes podFailurePolicy* "
+     "spec{parallelism completions activeDeadlineSeconds backoffLimit backoffLimitPerIndex maxFailedIndexes "
+     "podFailurePolicy* "
      "successPolicy* selector@labelselector manualSelector template@podtemplate ttlSecondsAfterFinished completionMode "
      "suspend podReplacementPolicy managedBy}} successfulJobsHistoryLimit failedJobsHistoryLimit}"},
 
-    {"security.istio.io", "PeerAuthentication", kNamespaced,
-     "spec{selector{matchLabels*} mtls{mode} portLevelMtls<mode>}"},
+    {"security.istio.io", "PeerAuthentication", kNamespaced, "spec{selector{matchLabels*} mtls{mode} portLevelMtls<mode>}"},
     {"security.istio.io", "AuthorizationPolicy", kNamespaced,
      "spec{selector{matchLabels*} targetRef@targetref targetRefs@targetref action provider{name} "
      "rules{from{source@peersource} to{operation@operation} when{key values notValues}}}"},
     {"security.istio.io", "RequestAuthentication", kNamespaced,
      "spec{selector{matchLabels*} targetRef@targetref targetRefs@targetref jwtRules{issuer audiences jwksUri jwks "
-     "fromHeaders{name prefix} fromParams fromCookies outputPayloadToHeader forwardOriginalToken outputClaimToHeaders{header claim} "
+     "fromHeaders{name prefix} fromParams fromCookies outputPayloadToHeader forwardOriginalToken "
+     "outputClaimToHeaders{header claim} "
      "timeout spaceDelimitedClaims}}"},
 
     {"networking.istio.io", "WorkloadEntry", kNamespaced, "spec@workloadentry"},
@@ -146,7 +151,8 @@ constexpr Kind kKinds[] = {
      "redirect{uri authority port derivePort scheme redirectCode} directResponse{status body{string bytes}} "
      "delegate{name namespace} rewrite{uri authority uriRegexRewrite{match rewrite}} timeout "
      "retries{attempts perTryTimeout retryOn retryRemoteLocalities retryIgnorePreviousHosts backoff} "
-     "fault{delay{percent fixedDelay exponentialDelay percentage{value}} abort{httpStatus grpcStatus http2Error percentage{value}}} "
+     "fault{delay{percent fixedDelay exponentialDelay percentage{value}} abort{httpStatus grpcStatus http2Error "
+     "percentage{value}}} "
      "mirror@destination mirrors{destination@destination percentage{value}} mirrorPercent mirror_percent "
      "mirrorPercentage{value} corsPolicy{allowOrigin allowOrigins@stringmatch allowMethods allowHeaders exposeHeaders "
      "maxAge allowCredentials unmatchedPreflights} headers@headerops} "
@@ -156,7 +162,8 @@ constexpr Kind kKinds[] = {
      "workloadSelector@workloadselector}"},
     {"networking.istio.io", "Gateway", kNamespaced,
      "spec{servers{port{number protocol name targetPort} bind hosts name defaultEndpoint "
-     "tls{httpsRedirect mode serverCertificate privateKey caCertificates caCrl credentialName credentialNames caCertCredentialName "
+     "tls{httpsRedirect mode serverCertificate privateKey caCertificates caCrl credentialName credentialNames "
+     "caCertCredentialName "
      "tlsCertificates* subjectAltNames verifyCertificateSpki verifyCertificateHash minProtocolVersion maxProtocolVersion "
      "cipherSuites}} selector*}"},
     {"networking.istio.io", "Sidecar", kNamespaced,
@@ -179,12 +186,15 @@ constexpr Kind kKinds[] = {
     {"gateway.networking.k8s.io", "GatewayClass", kCluster, "spec{controllerName description parametersRef*}"},
     {"gateway.networking.k8s.io", "Gateway", kNamespaced,
      "spec{gatewayClassName addresses{type value} infrastructure* backendTLS* allowedListeners* tls* "
-     "listeners{name hostname port protocol tls* allowedRoutes{namespaces{from selector@labelselector} kinds{group kind}}}}"},
+     "listeners{name hostname port protocol tls* allowedRoutes{namespaces{from selector@labelselector} kinds{group "
+     "kind}}}}"},
     {"gateway.networking.k8s.io", "HTTPRoute", kNamespaced,
-     "spec{parentRefs@parentref useDefaultGateways hostnames rules{name matches* filters* backendRefs@backendref timeouts{request backendRequest} "
+     "spec{parentRefs@parentref useDefaultGateways hostnames rules{name matches* filters* backendRefs@backendref "
+     "timeouts{request backendRequest} "
      "retry* sessionPersistence*}}"},
     {"gateway.networking.k8s.io", "GRPCRoute", kNamespaced,
-     "spec{parentRefs@parentref useDefaultGateways hostnames rules{name matches* filters* backendRefs@backendref sessionPersistence*}}"},
+     "spec{parentRefs@parentref useDefaultGateways hostnames rules{name matches* filters* backendRefs@backendref "
+     "sessionPersistence*}}"},
     {"gateway.networking.k8s.io", "TCPRoute", kNamespaced,
      "spec{parentRefs@parentref useDefaultGateways rules{name backendRefs@backendref}}"},
     {"gateway.networking.k8s.io", "TLSRoute", kNamespaced,
@@ -222,7 +232,8 @@ struct Field {
 struct Fields {
   std::vector<Field> fields;
   const Field* find(std::string_view name) const {
-    auto at = std::lower_bound(fields.begin(), fields.end(), name, [](const Field& f, std::string_view n) { return f.name < n; });
+    auto at =
+        std::lower_bound(fields.begin(), fields.end(), name, [](const Field& f, std::string_view n) { return f.name < n; });
     return at != fields.end() && at->name == name ? &*at : nullptr;
   }
 };
@@ -318,7 +329,8 @@ std::size_t distance(std::string_view a, std::string_view b) {
     row[0] = i;
     for (std::size_t j = 1; j <= b.size(); ++j) {
       const std::size_t above = row[j];
-      const bool same = std::tolower(static_cast<unsigned char>(a[i - 1])) == std::tolower(static_cast<unsigned char>(b[j - 1]));
+      const bool same =
+          std::tolower(static_cast<unsigned char>(a[i - 1])) == std::tolower(static_cast<unsigned char>(b[j - 1]));
       row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (same ? 0 : 1)});
       diagonal = above;
     }
@@ -357,7 +369,8 @@ void check(const Value& value, const Fields& fields, const std::string& path, Pr
       check(member.value, *field->fields, join_path(path, member.key), problems);
     } else if (field->below == Below::kKeyedFields) {
       const auto below = join_path(path, member.key);
-      for (const auto& keyed : member.value.members) check(keyed.value, *field->fields, join_path(below, keyed.key), problems);
+      for (const auto& keyed : member.value.members)
+        check(keyed.value, *field->fields, join_path(below, keyed.key), problems);
     }
   }
 }

@@ -62,7 +62,8 @@ Policy::Rule decode_rule(const Reader& rule) {
 }
 
 TargetRef decode_target(const Reader& target) {
-  return {target.text("group"), target.text("kind"), target.text("name"), target.text("namespace"), target.text("sectionName")};
+  return {target.text("group"), target.text("kind"), target.text("name"), target.text("namespace"),
+          target.text("sectionName")};
 }
 
 }  // namespace

@@ -17,9 +17,9 @@ struct Value {
   enum class Kind { kNull, kScalar, kList, kMap };
 
   Kind kind = Kind::kNull;
-  bool quoted = false;  // a scalar written as text: "8080", '8080', or in a block
-  int line = 0;         // counted from 1
-  std::string text;     // of a scalar
+  bool quoted = false;          // a scalar written as text: "8080", '8080', or in a block
+  int line = 0;                 // counted from 1
+  std::string text;             // of a scalar
   std::vector<Value> items;     // of a list
   std::vector<Member> members;  // of a map, in the order written; keys are unique
 
@@ -40,11 +40,11 @@ struct Member {
 // Bounds on what a file may cost, because files may be hostile. The API server takes objects up to 3 MiB; a folder written
 // by tools may hold thousands of objects in one file.
 struct Limits {
-  std::size_t bytes = 64u << 20;       // of one file
-  std::size_t values = 4'000'000;      // of one file, counted after aliases were expanded
-  std::size_t text_bytes = 128u << 20; // of all scalars of one file, counted likewise
-  std::size_t documents = 100'000;     // of one file
-  int depth = 64;                      // objects of Kubernetes nest below 30
+  std::size_t bytes = 64u << 20;        // of one file
+  std::size_t values = 4'000'000;       // of one file, counted after aliases were expanded
+  std::size_t text_bytes = 128u << 20;  // of all scalars of one file, counted likewise
+  std::size_t documents = 100'000;      // of one file
+  int depth = 64;                       // objects of Kubernetes nest below 30
 };
 
 }  // namespace weft::manifest

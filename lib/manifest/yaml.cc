@@ -53,7 +53,8 @@ class Handler final : public YAML::EventHandler {
       done(builder_.scalar(text, is_text, line_of(mark)), anchor);
     }
   }
-  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor, YAML::EmitterStyle::value) override {
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value) override {
     begin(Value::Kind::kList, mark, anchor);
   }
   void OnSequenceEnd() override { end(); }
@@ -91,7 +92,8 @@ class Handler final : public YAML::EventHandler {
 Documents read_yaml(std::string_view text, const Limits& limits) {
   Documents out;
   if (text.size() > limits.bytes) {
-    out.error = Problem{Level::kError, "Unreadable", "", "the file is larger than " + std::to_string(limits.bytes) + " bytes", 0};
+    out.error =
+        Problem{Level::kError, "Unreadable", "", "the file is larger than " + std::to_string(limits.bytes) + " bytes", 0};
     return out;
   }
   // yaml-cpp takes a stray zero byte for the end of its input, which would hide what follows.

@@ -74,7 +74,8 @@ bool FolderSource::read_file(const std::string& path, File& file, bool& vanished
   file.read_error = text.error().message();
   file.fingerprint = file.size = 0;  // whatever it holds when it can be read again is new
   file.problems = {{path, {manifest::Level::kError, "Unreadable", "", file.read_error, 0}, true}};
-  WEFT_LOG(kWarn, "manifests", "file cannot be read, its last good state is kept", {"file", path}, {"error", file.read_error});
+  WEFT_LOG(kWarn, "manifests", "file cannot be read, its last good state is kept", {"file", path},
+           {"error", file.read_error});
   return true;
 }
 

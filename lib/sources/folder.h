@@ -50,11 +50,11 @@ struct FolderState {
 using FolderStatePtr = std::shared_ptr<const FolderState>;
 
 struct FolderCounters {
-  std::uint64_t updates = 0;        // states handed out
-  std::uint64_t errors = 0;         // times a file or the folder could not be read or parsed
-  std::uint64_t files = 0;          // files present now
-  std::uint64_t unreadable = 0;     // of those, files whose last good state is kept
-  std::uint64_t not_objects = 0;    // documents now present that are no Kubernetes objects
+  std::uint64_t updates = 0;      // states handed out
+  std::uint64_t errors = 0;       // times a file or the folder could not be read or parsed
+  std::uint64_t files = 0;        // files present now
+  std::uint64_t unreadable = 0;   // of those, files whose last good state is kept
+  std::uint64_t not_objects = 0;  // documents now present that are no Kubernetes objects
 };
 
 class FolderSource {

@@ -54,8 +54,8 @@ Result<std::shared_ptr<Context>> Context::build(const std::vector<Certificate>& 
 
   SSL_CTX_set_min_proto_version(native, options.tls12 ? TLS1_2_VERSION : TLS1_3_VERSION);
   SSL_CTX_set_max_proto_version(native, TLS1_3_VERSION);
-  SSL_CTX_set_options(native, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION |
-                                  SSL_OP_NO_COMPRESSION);
+  SSL_CTX_set_options(native,
+                      SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   SSL_CTX_set_mode(native, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(native, 0);
@@ -65,9 +65,8 @@ Result<std::shared_ptr<Context>> Context::build(const std::vector<Certificate>& 
   }
   if (options.post_quantum_only) {
     if (!set_groups(native, kGroupsHybridOnly)) {
-      return fail(ErrorCode::kUnsupported,
-                  std::string("COMPLIANCE_POLICY=pqc needs X25519MLKEM768, which ") + OpenSSL_version(OPENSSL_VERSION) +
-                      " does not have (3.5 and later do)");
+      return fail(ErrorCode::kUnsupported, std::string("COMPLIANCE_POLICY=pqc needs X25519MLKEM768, which ") +
+                                               OpenSSL_version(OPENSSL_VERSION) + " does not have (3.5 and later do)");
     }
   } else if (!set_groups(native, kGroupsHybrid) && !set_groups(native, kGroupsClassic)) {
     return detail::fail_openssl("this OpenSSL lacks the key exchange groups we need");

@@ -19,8 +19,8 @@ struct ssl_ctx_st;  // OpenSSL's SSL_CTX
 namespace weft::tls {
 
 struct ContextOptions {
-  bool tls12 = false;               // TLS12_ENABLED: TLS 1.2 besides 1.3
-  bool post_quantum_only = false;   // COMPLIANCE_POLICY=pqc: X25519MLKEM768 and nothing else
+  bool tls12 = false;              // TLS12_ENABLED: TLS 1.2 besides 1.3
+  bool post_quantum_only = false;  // COMPLIANCE_POLICY=pqc: X25519MLKEM768 and nothing else
   // What a client offers and a server accepts; a server tolerates clients that offer nothing. Empty: no ALPN.
   std::vector<std::string> alpn = {"h2"};
   // After a TLS 1.3 handshake our own record layer takes over (records.h): fewer copies, 20 KiB less a connection.

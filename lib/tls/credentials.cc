@@ -3,15 +3,13 @@
 namespace weft::tls {
 
 Result<std::shared_ptr<const Credentials>> Credentials::create(PrivateKey key, std::vector<Certificate> chain,
-                                                               std::vector<Certificate> roots,
-                                                               std::uint64_t generation) {
+                                                               std::vector<Certificate> roots, std::uint64_t generation) {
   if (chain.empty()) return fail(ErrorCode::kInvalidArgument, "certificate chain is empty");
   if (roots.empty()) return fail(ErrorCode::kInvalidArgument, "no root certificate present");
   if (!chain.front().matches(key)) {
     return fail(ErrorCode::kInvalidArgument, "certificate does not belong to the private key");
   }
-  return std::shared_ptr<const Credentials>(
-      new Credentials(std::move(key), std::move(chain), std::move(roots), generation));
+  return std::shared_ptr<const Credentials>(new Credentials(std::move(key), std::move(chain), std::move(roots), generation));
 }
 
 Credentials::Credentials(PrivateKey key, std::vector<Certificate> chain, std::vector<Certificate> roots,

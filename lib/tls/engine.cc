@@ -48,7 +48,7 @@ std::string explain(unsigned long code) {
 // The BIO is both ends of the wire: reading takes from the engine's input, writing appends to its output.
 struct Engine::Native {
   detail::PeerCheck check;
-  detail::SslHandle ssl;  // owns the BIO; null once our own record layer has taken over
+  detail::SslHandle ssl;           // owns the BIO; null once our own record layer has taken over
   detail::CertificateHandle peer;  // kept from it
 
   static int read(BIO* bio, char* out, std::size_t size, std::size_t* done) {
@@ -235,8 +235,7 @@ Result<void> Engine::decrypt(BufferChain& out) {
     }
     if (!writer) writer.emplace();
     std::size_t count = 0;
-    const int result =
-        SSL_read_ex(ssl, writer->tail(), std::min(writer->room(), kRecordSizeMax), &count);
+    const int result = SSL_read_ex(ssl, writer->tail(), std::min(writer->room(), kRecordSizeMax), &count);
     if (result == 1) {
       writer->commit(count);
       continue;

@@ -66,7 +66,7 @@ class Engine {
 
   // After the handshake.
   const std::optional<model::Identity>& peer_identity() const;
-  Result<Certificate> peer_certificate() const;  // kNotFound when the peer showed none
+  Result<Certificate> peer_certificate() const;                  // kNotFound when the peer showed none
   const std::string& alpn() const { return facts_.alpn; }        // "" when none was agreed
   const std::string& version() const { return facts_.version; }  // "TLSv1.3"
   const std::string& cipher() const { return facts_.cipher; }    // "TLS_AES_128_GCM_SHA256"
@@ -108,8 +108,8 @@ class Engine {
   std::uint64_t records_since_key_ = 0;
   std::uint64_t records_per_key_ = kRecordsPerKeyMax;
   Role role_;
-  Facts facts_;                            // what accessors answer, once the handshake is complete
-  std::unique_ptr<RecordLayer> records_;   // null: OpenSSL protects records
+  Facts facts_;                           // what accessors answer, once the handshake is complete
+  std::unique_ptr<RecordLayer> records_;  // null: OpenSSL protects records
 };
 
 }  // namespace weft::tls

@@ -68,16 +68,16 @@ std::string decrypt_all(Engine& engine) {
   return plain.to_string();
 }
 
-#define TLS_CASE(name)                                   \
-  static void WEFT_CONCAT(tls_case_, __LINE__)();        \
-  TEST_CASE(name) {                                      \
-    for (const int mode : {0, 1, 2, 3}) {                \
-      INFO("own records: " << mode);                     \
-      client_records = static_cast<Records>(mode & 1);   \
-      server_records = static_cast<Records>(mode >> 1);  \
-      WEFT_CONCAT(tls_case_, __LINE__)();                \
-    }                                                    \
-  }                                                      \
+#define TLS_CASE(name)                                  \
+  static void WEFT_CONCAT(tls_case_, __LINE__)();       \
+  TEST_CASE(name) {                                     \
+    for (const int mode : {0, 1, 2, 3}) {               \
+      INFO("own records: " << mode);                    \
+      client_records = static_cast<Records>(mode & 1);  \
+      server_records = static_cast<Records>(mode >> 1); \
+      WEFT_CONCAT(tls_case_, __LINE__)();               \
+    }                                                   \
+  }                                                     \
   static void WEFT_CONCAT(tls_case_, __LINE__)()
 
 }  // namespace
@@ -256,14 +256,16 @@ TLS_CASE("plain text and noise instead of a handshake end in a clear error") {
     if (round > 0) {
       noise.assign(1 + random.below(600), '\0');
       for (char& c : noise) c = static_cast<char>(random.next());
-      if (round % 2) noise.replace(0, std::min<std::size_t>(3, noise.size()), "\x16\x03\x01", std::min<std::size_t>(3, noise.size()));
+      if (round % 2)
+        noise.replace(0, std::min<std::size_t>(3, noise.size()), "\x16\x03\x01", std::min<std::size_t>(3, noise.size()));
     }
     (*server)->receive(BufferChain(Buffer::copy_of(noise)));
     (*server)->receive_end();
     auto result = (*server)->handshake();
     REQUIRE_FALSE(result);
     CHECK(result.error().code() == ErrorCode::kTls);
-    if (round == 0) CHECK(result.error().message() == "tls handshake error: received corrupt message: plain-text HTTP request");
+    if (round == 0)
+      CHECK(result.error().message() == "tls handshake error: received corrupt message: plain-text HTTP request");
   }
 }
 

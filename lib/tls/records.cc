@@ -1,8 +1,8 @@
 #include "lib/tls/records.h"
 
+#include <openssl/core_names.h>
 #include <openssl/kdf.h>
 #include <openssl/params.h>
-#include <openssl/core_names.h>
 
 #include <algorithm>
 #include <cstring>
@@ -33,8 +33,7 @@ std::size_t key_size(Suite suite) { return suite == Suite::kAes128GcmSha256 ? 16
 const char* digest_name(Suite suite) { return suite == Suite::kAes128GcmSha256 ? "SHA2-256" : "SHA2-384"; }
 
 // HKDF-Expand-Label(secret, label, "", out.size()), RFC 8446 7.1.
-bool expand_label(Suite suite, std::span<const std::uint8_t> secret, std::string_view label,
-                  std::span<std::uint8_t> out) {
+bool expand_label(Suite suite, std::span<const std::uint8_t> secret, std::string_view label, std::span<std::uint8_t> out) {
   std::string info{static_cast<char>(out.size() >> 8), static_cast<char>(out.size() & 0xff)};
   info += static_cast<char>(6 + label.size());
   info += "tls13 ";
@@ -49,8 +48,7 @@ bool expand_label(Suite suite, std::span<const std::uint8_t> secret, std::string
       OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
       OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, const_cast<char*>(digest_name(suite)), 0),
       OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, const_cast<std::uint8_t*>(secret.data()), secret.size()),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info.data(), info.size()),
-      OSSL_PARAM_construct_end()};
+      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, info.data(), info.size()), OSSL_PARAM_construct_end()};
   const bool done = EVP_KDF_derive(context, out.data(), out.size(), parameters) == 1;
   EVP_KDF_CTX_free(context);
   return done;
@@ -290,7 +288,8 @@ Result<void> RecordLayer::decrypt(BufferChain& wire, BufferChain& out) {
       outcome = refuse(kUnexpectedMessage, "record inside a handshake message");
       break;
     }
-    empty_records_ = opened->type == static_cast<std::uint8_t>(RecordType::kData) && opened->size > 0 ? 0 : empty_records_ + 1;
+    empty_records_ =
+        opened->type == static_cast<std::uint8_t>(RecordType::kData) && opened->size > 0 ? 0 : empty_records_ + 1;
     if (empty_records_ > kEmptyRecordsMax) {
       outcome = refuse(kUnexpectedMessage, "too many records without data");
       break;

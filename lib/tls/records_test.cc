@@ -128,9 +128,13 @@ TEST_CASE("what a peer with keys must not send ends the connection with an alert
       {"key update of unknown kind", {{kHandshake, text({24, 0, 0, 1, 2})}}, 50},
       {"data behind a key update", {{kHandshake, text({24, 0, 0, 1, 0, 4, 0, 0, 0})}}, 10},
       {"data inside a handshake message", {{kHandshake, text({4, 0, 0, 9})}, {kData, "x"}}, 10},
-      {"an endless ticket", {{kHandshake, text({4, 255, 255, 255}) + std::string(16'000, 't')},
-                             {kHandshake, std::string(16'000, 't')}, {kHandshake, std::string(16'000, 't')},
-                             {kHandshake, std::string(16'000, 't')}, {kHandshake, std::string(16'000, 't')}}, 10},
+      {"an endless ticket",
+       {{kHandshake, text({4, 255, 255, 255}) + std::string(16'000, 't')},
+        {kHandshake, std::string(16'000, 't')},
+        {kHandshake, std::string(16'000, 't')},
+        {kHandshake, std::string(16'000, 't')},
+        {kHandshake, std::string(16'000, 't')}},
+       10},
       {"alert of one byte", {{kAlert, "x"}}, 10},
       {"unknown type", {{99, "x"}}, 10},
       {"change cipher spec inside", {{20, text({1})}}, 10},
@@ -187,7 +191,8 @@ TEST_CASE("changed, repeated, reordered, unprotected and oversized records are r
   repeated.wire.append(Buffer::copy_of(record));
   CHECK_FALSE(repeated.decrypt().has_value());
   CHECK(repeated.out.to_string() == "once");
-  for (const std::string& header : {text({23, 3, 3, 65, 1}), text({23, 3, 3, 0, 16}), text({22, 3, 3, 0, 40}), text({20, 3, 3, 0, 1}), std::string("GET /")}) {
+  for (const std::string& header : {text({23, 3, 3, 65, 1}), text({23, 3, 3, 0, 16}), text({22, 3, 3, 0, 40}),
+                                    text({20, 3, 3, 0, 1}), std::string("GET /")}) {
     Rig rig;
     rig.wire.append(Buffer::copy_of(header + std::string(100, 'x')));
     CHECK_FALSE(rig.decrypt().has_value());

@@ -23,8 +23,7 @@ Task<Result<std::unique_ptr<Stream>>> start(io::StreamPtr below, std::shared_ptr
 
 }  // namespace
 
-Stream::Stream(io::StreamPtr below, std::unique_ptr<Engine> engine)
-    : below_(std::move(below)), engine_(std::move(engine)) {}
+Stream::Stream(io::StreamPtr below, std::unique_ptr<Engine> engine) : below_(std::move(below)), engine_(std::move(engine)) {}
 
 // Sends whatever the engine has put out. While another call is doing so it will also send what came later.
 Task<Result<void>> Stream::flush() {
@@ -94,11 +93,10 @@ Task<Result<BufferChain>> Stream::read(std::size_t max) {
 void Stream::consumed(std::size_t count) {
   count = std::min(count, plain_unconsumed_);
   if (count == 0) return;
-  const std::size_t share = count == plain_unconsumed_
-                                ? cipher_unconsumed_
-                                : static_cast<std::size_t>(static_cast<double>(cipher_unconsumed_) *
-                                                           static_cast<double>(count) /
-                                                           static_cast<double>(plain_unconsumed_));
+  const std::size_t share = count == plain_unconsumed_ ? cipher_unconsumed_
+                                                       : static_cast<std::size_t>(static_cast<double>(cipher_unconsumed_) *
+                                                                                  static_cast<double>(count) /
+                                                                                  static_cast<double>(plain_unconsumed_));
   plain_unconsumed_ -= count;
   cipher_unconsumed_ -= share;
   below_->consumed(share);

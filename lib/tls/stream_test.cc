@@ -1,7 +1,5 @@
 #include "lib/tls/stream.h"
 
-#include <catch2/catch_test_macros.hpp>
-
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -10,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -58,8 +57,10 @@ struct Rig {
 
   void handshake(std::shared_ptr<const Credentials> client_credentials, std::size_t capacity = 256 * 1024) {
     auto pipe = io::make_pipe(loop, capacity);
-    scope.spawn(keep(connect(std::move(pipe.first), context(std::move(client_credentials)), expects_users(), stop.token()), client));
-    scope.spawn(keep(accept(std::move(pipe.second), context(authority.credentials(kUsers)), expects_mesh(), stop.token()), server));
+    scope.spawn(
+        keep(connect(std::move(pipe.first), context(std::move(client_credentials)), expects_users(), stop.token()), client));
+    scope.spawn(
+        keep(accept(std::move(pipe.second), context(authority.credentials(kUsers)), expects_mesh(), stop.token()), server));
     loop.run_until_idle();
   }
 };
@@ -125,7 +126,8 @@ TEST_CASE("a stream pair carries data both ways at once through a narrow pipe") 
 TEST_CASE("a stream cut without close_notify ends in an error") {
   Rig rig;
   auto near = io::make_pipe(rig.loop);
-  rig.scope.spawn(keep(accept(std::move(near.second), context(rig.authority.credentials(kUsers)), rig.expects_mesh(), {}), rig.server));
+  rig.scope.spawn(
+      keep(accept(std::move(near.second), context(rig.authority.credentials(kUsers)), rig.expects_mesh(), {}), rig.server));
   // The client's engine is driven by hand, so that it can end without a close_notify.
   auto engine = Engine::create(context(rig.authority.credentials(kCart)), Role::kClient, rig.expects_users());
   REQUIRE(engine);
@@ -175,7 +177,9 @@ TEST_CASE("a refused client reads an alert, the server an identity error") {
 TEST_CASE("a handshake that is told to stop ends cancelled") {
   Rig rig;
   auto pipe = io::make_pipe(rig.loop);
-  rig.scope.spawn(keep(accept(std::move(pipe.second), context(rig.authority.credentials(kUsers)), rig.expects_mesh(), rig.stop.token()), rig.server));
+  rig.scope.spawn(
+      keep(accept(std::move(pipe.second), context(rig.authority.credentials(kUsers)), rig.expects_mesh(), rig.stop.token()),
+           rig.server));
   rig.loop.run_until_idle();
   CHECK_FALSE(rig.server.has_value());
   rig.stop.request_stop();
@@ -189,7 +193,8 @@ TEST_CASE("a peer that leaves or speaks plain text during the handshake is an er
   for (const char* text : {"", "GET / HTTP/1.1\r\n\r\n"}) {
     auto pipe = io::make_pipe(rig.loop);
     rig.server.reset();
-    rig.scope.spawn(keep(accept(std::move(pipe.second), context(rig.authority.credentials(kUsers)), rig.expects_mesh(), {}), rig.server));
+    rig.scope.spawn(keep(accept(std::move(pipe.second), context(rig.authority.credentials(kUsers)), rig.expects_mesh(), {}),
+                         rig.server));
     if (*text) CHECK(rig.loop.run(pipe.first->write(BufferChain(Buffer::literal(text)))));
     CHECK(rig.loop.run(pipe.first->shutdown_write()));
     rig.loop.run_until_idle();
@@ -307,15 +312,16 @@ struct AcceptedClient {
     auto address = openssl.address();
     REQUIRE(bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
     REQUIRE(listen(listener.get(), 1) == 0);
-    std::vector<std::string> arguments{"s_client", "-unix", openssl.path("socket"), "-quiet", "-CAfile", openssl.path("root.pem")};
+    std::vector<std::string> arguments{"s_client", "-unix",   openssl.path("socket"),
+                                       "-quiet",   "-CAfile", openssl.path("root.pem")};
     arguments.insert(arguments.end(), extra.begin(), extra.end());
     for (auto& argument : arguments) {
       if (argument.ends_with(".pem") && argument[0] != '/') argument = openssl.path(argument);
     }
     program = openssl.start(std::move(arguments));
     socket = Fd(::accept(listener.get(), nullptr, nullptr));
-    auto made = Engine::create(context(openssl.authority.credentials(kUsers)), Role::kServer,
-                               {MeshClient{"cluster.local"}, now});
+    auto made =
+        Engine::create(context(openssl.authority.credentials(kUsers)), Role::kServer, {MeshClient{"cluster.local"}, now});
     REQUIRE(made);
     engine = std::move(*made);
     outcome = drive_handshake(*engine, socket.get());
@@ -352,8 +358,8 @@ TEST_CASE("openssl s_client talks to us, and is refused when it should be") {
   CHECK(old.outcome.error().code() == ErrorCode::kTls);
   AcceptedClient chacha(now, {"-cert", "leaf.pem", "-key", "key.pem", "-ciphersuites", "TLS_CHACHA20_POLY1305_SHA256"});
   CHECK_FALSE(chacha.outcome);
-  AcceptedClient prefers256(now, {"-cert", "leaf.pem", "-key", "key.pem", "-ciphersuites",
-                                  "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"});
+  AcceptedClient prefers256(
+      now, {"-cert", "leaf.pem", "-key", "key.pem", "-ciphersuites", "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256"});
   REQUIRE(prefers256.outcome);
   CHECK(prefers256.engine->cipher() == "TLS_AES_128_GCM_SHA256");
   AcceptedClient wrong_alpn(now, {"-cert", "leaf.pem", "-key", "key.pem", "-alpn", "http/1.1"});
@@ -364,9 +370,9 @@ TEST_CASE("we talk to openssl s_server, which asks for our certificate") {
   if (!openssl_installed()) SKIP("no openssl program");
   const WallTime now = SystemClock().wall();
   Openssl openssl(now);
-  auto program = openssl.start({"s_server", "-unix", openssl.path("socket"), "-cert", openssl.path("leaf.pem"), "-key",
-                                openssl.path("key.pem"), "-CAfile", openssl.path("root.pem"), "-Verify", "3", "-alpn", "h2",
-                                "-rev"});
+  auto program =
+      openssl.start({"s_server", "-unix", openssl.path("socket"), "-cert", openssl.path("leaf.pem"), "-key",
+                     openssl.path("key.pem"), "-CAfile", openssl.path("root.pem"), "-Verify", "3", "-alpn", "h2", "-rev"});
   CHECK(read_until(program.second.get(), "ACCEPT").ends_with("ACCEPT"));
   Fd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
   auto address = openssl.address();

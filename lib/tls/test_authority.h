@@ -21,7 +21,8 @@ class TestAuthority {
 
   // Valid from an hour ago for a day, both usages, the given names.
   Profile leaf(AlternativeNames names) const {
-    return {.names = std::move(names), .not_before = now_ - std::chrono::hours(1), .not_after = now_ + std::chrono::hours(23)};
+    return {
+        .names = std::move(names), .not_before = now_ - std::chrono::hours(1), .not_after = now_ + std::chrono::hours(23)};
   }
   std::shared_ptr<const Credentials> credentials(const Profile& profile, std::uint64_t generation = 1) const {
     auto key = must(PrivateKey::generate(kind_));
@@ -40,8 +41,10 @@ class TestAuthority {
     return std::move(*result);
   }
   Profile root_profile(std::string name) const {
-    return {.common_name = std::move(name), .not_before = now_ - std::chrono::hours(24),
-            .not_after = now_ + std::chrono::hours(24 * 365), .authority = true};
+    return {.common_name = std::move(name),
+            .not_before = now_ - std::chrono::hours(24),
+            .not_after = now_ + std::chrono::hours(24 * 365),
+            .authority = true};
   }
 
   WallTime now_;

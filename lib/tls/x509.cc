@@ -51,8 +51,7 @@ AlternativeNames to_names(const GENERAL_NAMES* names) {
     if (name->type == GEN_DNS) result.dns.push_back(to_text(name->d.dNSName));
     if (name->type == GEN_IPADD) {
       const ASN1_STRING* bytes = name->d.iPAddress;
-      auto ip = IpAddress::from_bytes(
-          {ASN1_STRING_get0_data(bytes), static_cast<std::size_t>(ASN1_STRING_length(bytes))});
+      auto ip = IpAddress::from_bytes({ASN1_STRING_get0_data(bytes), static_cast<std::size_t>(ASN1_STRING_length(bytes))});
       if (ip) result.ips.push_back(*ip);
     }
   }
@@ -144,8 +143,7 @@ Result<Certificate> build(X509* issuer, EVP_PKEY* issuer_key, EVP_PKEY* subject_
 
 Result<AlternativeNames> alternative_names(x509_st* native) {
   int critical = 0;
-  detail::NamesHandle names(
-      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(native, NID_subject_alt_name, &critical, nullptr)));
+  detail::NamesHandle names(static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(native, NID_subject_alt_name, &critical, nullptr)));
   if (!names && critical != -1) {  // -1: not there; else it occurs twice or does not decode
     ERR_clear_error();
     return fail(ErrorCode::kInvalidArgument, "certificate has malformed alternative names");

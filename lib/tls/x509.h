@@ -100,9 +100,9 @@ struct Profile {
   std::string common_name;  // "" = empty subject, subjectAltName critical
   AlternativeNames names;
   WallTime not_before, not_after;
-  bool authority = false;    // else a leaf for serverAuth and clientAuth
-  bool server_auth = true;   // leaf only
-  bool client_auth = true;   // leaf only
+  bool authority = false;   // else a leaf for serverAuth and clientAuth
+  bool server_auth = true;  // leaf only
+  bool client_auth = true;  // leaf only
 };
 
 Result<Certificate> issue(const Certificate& issuer, const PrivateKey& issuer_key, const Request& request,

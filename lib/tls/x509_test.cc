@@ -1,7 +1,6 @@
 #include "lib/tls/x509.h"
 
 #include <catch2/catch_test_macros.hpp>
-
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -139,7 +138,8 @@ TEST_CASE("certificates of Istio's authority are read and verify") {
   REQUIRE(leaf.has_value());
   REQUIRE(root.has_value());
   CHECK(leaf->signed_by(*root));
-  CHECK(Certificate::from_pem(fixture("ec-workload-cert.pem"))->signed_by(*Certificate::from_pem(fixture("ec-root-cert.pem"))));
+  CHECK(Certificate::from_pem(fixture("ec-workload-cert.pem"))
+            ->signed_by(*Certificate::from_pem(fixture("ec-root-cert.pem"))));
   CHECK_FALSE(Certificate::from_pem(fixture("cert-parse-fail.pem")).has_value());
   for (const std::string prefix : {"", "ecc-"}) {
     auto chain = parse_certificates(fixture("multilevelpki/" + prefix + "int2-cert-chain.pem"));

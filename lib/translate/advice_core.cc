@@ -11,16 +11,19 @@ constexpr const char* kOptOut = "; to keep a pod out of the mesh label it istio.
 void injection_marks(const manifest::Meta& meta, const std::string& path, ObjectStatus& status) {
   constexpr const char* kInject = "sidecar.istio.io/inject";
   if (meta.annotation(kInject))
-    status.find(Level::kInfo, "NoEffectInAmbient", path + "annotations[sidecar.istio.io/inject]: speaks of sidecars only" + kOptOut);
+    status.find(Level::kInfo, "NoEffectInAmbient",
+                path + "annotations[sidecar.istio.io/inject]: speaks of sidecars only" + kOptOut);
   if (meta.label(kInject))
-    status.find(Level::kInfo, "NoEffectInAmbient", path + "labels[sidecar.istio.io/inject]: speaks of sidecars only" + kOptOut);
+    status.find(Level::kInfo, "NoEffectInAmbient",
+                path + "labels[sidecar.istio.io/inject]: speaks of sidecars only" + kOptOut);
 }
 
 void dataplane_mode(const manifest::Meta& meta, ObjectStatus& status) {
   const auto* mode = meta.label(kDataplaneModeLabel);
   if (mode && *mode != "ambient" && *mode != "none")
-    status.find(Level::kWarning, "FieldIgnored",
-                "metadata.labels[istio.io/dataplane-mode]: \"" + mode->substr(0, 100) + "\" is neither ambient nor none; ignored");
+    status.find(
+        Level::kWarning, "FieldIgnored",
+        "metadata.labels[istio.io/dataplane-mode]: \"" + mode->substr(0, 100) + "\" is neither ambient nor none; ignored");
 }
 
 // Several applications of one namespace that all run as its default account share one identity.
@@ -62,8 +65,9 @@ void advise_core(World& world) {
   for (const auto& item : world.services) {
     for (const auto& port : item.body->ports) {
       if (!port.name.empty() || !port.app_protocol.empty()) continue;
-      item.status->find(Level::kInfo, "Info", "spec.ports: port " + std::to_string(port.port) +
-                                                  " has no name and no appProtocol; its protocol is found out from the first bytes");
+      item.status->find(Level::kInfo, "Info",
+                        "spec.ports: port " + std::to_string(port.port) +
+                            " has no name and no appProtocol; its protocol is found out from the first bytes");
       break;
     }
   }

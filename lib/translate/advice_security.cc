@@ -15,7 +15,8 @@ struct Running {
 
   explicit Running(const World& world) {
     for (const auto& item : world.pods) add(item.meta().namespace_, item.meta().labels, item.body->spec.service_account);
-    for (const auto& item : world.templates) add(item.meta().namespace_, item.body->meta.labels, item.body->spec.service_account);
+    for (const auto& item : world.templates)
+      add(item.meta().namespace_, item.body->meta.labels, item.body->spec.service_account);
     for (const auto& item : world.entries) {
       add(item.meta().namespace_, item.meta().labels, item.body->service_account);
       labels[item.meta().namespace_].push_back(&item.body->labels);
@@ -51,16 +52,19 @@ std::string text_of(const manifest::Labels& labels) {
 
 // A selector that finds nothing is worth a word when there is something to find, or when the namespace looks forgotten:
 // other security settings at hand name another one.
-void no_matching_workloads(const World& world, const Running& running, const manifest::Meta& meta, const manifest::Labels& selector,
-                           ObjectStatus& status) {
-  if (selector.empty() || meta.namespace_ == world.options.root_namespace || running.selected(meta.namespace_, selector)) return;
+void no_matching_workloads(const World& world, const Running& running, const manifest::Meta& meta,
+                           const manifest::Labels& selector, ObjectStatus& status) {
+  if (selector.empty() || meta.namespace_ == world.options.root_namespace || running.selected(meta.namespace_, selector))
+    return;
   std::string hint;
   if (running.any()) {
-    if (auto other = running.elsewhere(meta.namespace_, selector); !other.empty()) hint = "; namespace " + other + " has some";
+    if (auto other = running.elsewhere(meta.namespace_, selector); !other.empty())
+      hint = "; namespace " + other + " has some";
   } else {
     if (status.object->kind != "AuthorizationPolicy") return;
     for (const auto& item : world.peer_authentications) {
-      if (item.meta().namespace_ != meta.namespace_) hint = "; the PeerAuthentication beside it is for namespace " + item.meta().namespace_;
+      if (item.meta().namespace_ != meta.namespace_)
+        hint = "; the PeerAuthentication beside it is for namespace " + item.meta().namespace_;
     }
     if (hint.empty()) return;
   }
@@ -85,8 +89,9 @@ void broader_than_intended(const PolicyItem& item) {
     }
   }
   if (restricted && !open.empty())
-    item.status->find(Level::kWarning, "BroaderThanLikelyIntended",
-                      "spec.rules are alternatives: " + open + " without from allow any source; to demand both, write one rule", line);
+    item.status->find(
+        Level::kWarning, "BroaderThanLikelyIntended",
+        "spec.rules are alternatives: " + open + " without from allow any source; to demand both, write one rule", line);
   for (const auto& rule : policy.rules) {
     for (const auto& condition : rule.when) {
       if (condition.key != "request.headers[authorization]" && condition.key != "request.headers[Authorization]") continue;
@@ -109,11 +114,14 @@ void unused_principals(const World& world, const Running& running, const PolicyI
     for (const auto* list : lists) {
       for (const auto& principal : list->values) {
         const auto at = principal.find("/ns/");
-        if (at == principal.npos || principal.find('*') != principal.npos || principal.find("/sa/", at + 4) == principal.npos) continue;
+        if (at == principal.npos || principal.find('*') != principal.npos ||
+            principal.find("/sa/", at + 4) == principal.npos)
+          continue;
         const auto name = principal.substr(at + 1);
         const auto ns = principal.substr(at + 4, principal.find("/sa/", at + 4) - at - 4);
         if (running.principals.contains(name) || !said.insert(principal).second) continue;
-        // Without any workload at hand only the mesh's own namespace is worth a word: its accounts depend on the installation.
+        // Without any workload at hand only the mesh's own namespace is worth a word: its accounts depend on the
+        // installation.
         if (!running.any() && ns != world.options.root_namespace) continue;
         item.status->find(Level::kWarning, "PrincipalNotInUse",
                           "principal " + principal.substr(0, 200) + ": no workload at hand runs as this account", rule.line);
@@ -136,7 +144,8 @@ void unions(const World& world) {
       for (const auto* other : items) {
         if (other != item && others.size() < 500) others += (others.empty() ? "" : ", ") + other->meta().name;
       }
-      item->status->find(Level::kInfo, "Info", "the same workloads have other ALLOW policies (" + others + "); one that matches suffices");
+      item->status->find(Level::kInfo, "Info",
+                         "the same workloads have other ALLOW policies (" + others + "); one that matches suffices");
     }
   }
 }
@@ -174,10 +183,12 @@ void advise_security(World& world) {
     no_matching_workloads(world, running, item.meta(), item.body->selector, *item.status);
     unused_principals(world, running, item);
     if (allow && item.body->rules.empty() && !item.body->unreadable)
-      item.status->find(Level::kInfo, "Info", "spec: allows nothing, so every connection is denied, those of waypoints and gateways too");
+      item.status->find(Level::kInfo, "Info",
+                        "spec: allows nothing, so every connection is denied, those of waypoints and gateways too");
     if (allow && waypoints[ns] && names_sources(*item.body))
       item.status->find(Level::kWarning, "Info",
-                        "a waypoint serves namespace " + ns + ": the node proxies then see the waypoint's identity, which this policy must allow too");
+                        "a waypoint serves namespace " + ns +
+                            ": the node proxies then see the waypoint's identity, which this policy must allow too");
   }
   for (const auto& item : world.peer_authentications)
     no_matching_workloads(world, running, item.meta(), item.body->selector, *item.status);

@@ -79,7 +79,10 @@ struct Converted {
 class RuleConverter {
  public:
   RuleConverter(const Item<AuthorizationPolicy>& item, const Options& options, std::size_t index)
-      : item_(item), options_(options), rule_(item.body->rules[index]), where_("spec.rules[" + std::to_string(index) + "]"),
+      : item_(item),
+        options_(options),
+        rule_(item.body->rules[index]),
+        where_("spec.rules[" + std::to_string(index) + "]"),
         deny_(item.body->action == Action::kDeny) {}
 
   Converted convert() {
@@ -89,7 +92,8 @@ class RuleConverter {
     for (const auto& condition : rule_.when) rule.push_back(clause(std::vector{condition}));
     if (deny_ || (out_.http.empty() && out_.unknown.empty() && !rule_.incomplete)) out_.rule = std::move(rule);
     if (!deny_ && rule_.incomplete)
-      item_.status->find(Level::kError, "FieldIgnored", where_ + " says more than can be read; the rule allows nothing", rule_.line);
+      item_.status->find(Level::kError, "FieldIgnored", where_ + " says more than can be read; the rule allows nothing",
+                         rule_.line);
     return std::move(out_);
   }
 
@@ -148,14 +152,17 @@ class RuleConverter {
       if (is_http_key(key)) return add_once(out_.http, key);
       add_once(out_.unknown, key.substr(0, 100));
       item_.status->find(deny_ ? Level::kError : Level::kWarning, "UnknownConditionKey",
-                         where_ + ".when: \"" + key.substr(0, 100) + "\" is no condition key; the rule never matches", rule_.line);
+                         where_ + ".when: \"" + key.substr(0, 100) + "\" is no condition key; the rule never matches",
+                         rule_.line);
       return;
     }
     if (key == "source.namespace") strings(condition.terms, match_.namespaces, match_.not_namespaces);
     if (key == "source.principal") strings(condition.terms, match_.principals, match_.not_principals);
     if (key == "source.ip") take(condition.terms, match_.source_ips, match_.not_source_ips, "address block", to_block);
-    if (key == "destination.ip") take(condition.terms, match_.destination_ips, match_.not_destination_ips, "address block", to_block);
-    if (key == "destination.port") take(condition.terms, match_.destination_ports, match_.not_destination_ports, "port", to_port);
+    if (key == "destination.ip")
+      take(condition.terms, match_.destination_ips, match_.not_destination_ips, "address block", to_block);
+    if (key == "destination.port")
+      take(condition.terms, match_.destination_ports, match_.not_destination_ports, "port", to_port);
   }
 
   void strings(const Terms& terms, std::vector<model::StringMatch>& values, std::vector<model::StringMatch>& not_values) {
@@ -175,10 +182,11 @@ class RuleConverter {
           continue;
         }
         lost = true;
-        item_.status->find(Level::kError, "InvalidValue",
-                           where_ + ": \"" + text.substr(0, 100) + "\" is no " + what + "; " +
-                               (deny_ ? "left out, the rule denies more than written" : "left out, the rule allows less than written"),
-                           rule_.line);
+        item_.status->find(
+            Level::kError, "InvalidValue",
+            where_ + ": \"" + text.substr(0, 100) + "\" is no " + what + "; " +
+                (deny_ ? "left out, the rule denies more than written" : "left out, the rule allows less than written"),
+            rule_.line);
       }
     };
     read_all(terms.values, values);
@@ -207,7 +215,9 @@ class RuleConverter {
   bool impossible_ = false;  // ALLOW: values were left out that would have limited it
 };
 
-void accept(ObjectStatus& status) { status.conditions.push_back({kZtunnelAccepted, "True", "Accepted", "enforced by the node proxies", Level::kInfo}); }
+void accept(ObjectStatus& status) {
+  status.conditions.push_back({kZtunnelAccepted, "True", "Accepted", "enforced by the node proxies", Level::kInfo});
+}
 
 void not_sent(ObjectStatus& status, Level level, const std::string& message) {
   status.conditions.push_back({kZtunnelAccepted, "False", "UnsupportedValue", message, level});
@@ -251,14 +261,15 @@ void translate_one(const Item<AuthorizationPolicy>& item, const Options& options
   const auto& source = *item.body;
   const auto& meta = item.meta();
   if (!source.targets.empty()) {
-    item.status->find(Level::kWarning, "NoWaypoint", "spec.targetRefs: enforced by waypoints only; no waypoint proxy of this mesh enforces it yet");
+    item.status->find(Level::kWarning, "NoWaypoint",
+                      "spec.targetRefs: enforced by waypoints only; no waypoint proxy of this mesh enforces it yet");
     return;
   }
   model::Policy policy;
   policy.name = meta.name;
   policy.namespace_name = meta.namespace_;
   policy.action = source.action == Action::kDeny ? model::PolicyAction::kDeny : model::PolicyAction::kAllow;
-  policy.scope = source.has_selector                               ? model::PolicyScope::kWorkloadSelector
+  policy.scope = source.has_selector                         ? model::PolicyScope::kWorkloadSelector
                  : meta.namespace_ == options.root_namespace ? model::PolicyScope::kGlobal
                                                              : model::PolicyScope::kNamespace;
   auto emit = [&] {
@@ -279,7 +290,8 @@ void translate_one(const Item<AuthorizationPolicy>& item, const Options& options
   if (source.action == Action::kAudit)
     return not_sent(*item.status, Level::kWarning, "ztunnel does not support the AUDIT action; the policy has no effect");
   if (source.action == Action::kCustom)
-    return not_sent(*item.status, Level::kError, "ztunnel does not support the CUSTOM action; the policy has no effect and denies nothing");
+    return not_sent(*item.status, Level::kError,
+                    "ztunnel does not support the CUSTOM action; the policy has no effect and denies nothing");
   if (const auto* dry_run = meta.annotation("istio.io/dry-run"); dry_run && *dry_run == "true") {
     if (!options.send_dry_run)
       return not_sent(*item.status, Level::kInfo, "marked istio.io/dry-run; not sent to the node proxies and has no effect");
@@ -311,7 +323,8 @@ std::vector<std::string> policy_keys(const Policies& policies, const PeerAuthent
                                      const std::string& namespace_name, const manifest::Labels& labels) {
   auto keys = peers.keys_for(namespace_name, labels);
   for (const auto& attachment : policies.attachments) {
-    if ((attachment.namespace_name.empty() || attachment.namespace_name == namespace_name) && selects(attachment.selector, labels))
+    if ((attachment.namespace_name.empty() || attachment.namespace_name == namespace_name) &&
+        selects(attachment.selector, labels))
       keys.push_back(attachment.key);
   }
   std::sort(keys.begin(), keys.end());

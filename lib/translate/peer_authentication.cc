@@ -31,7 +31,8 @@ void keep_older(const Item<PeerAuthentication>*& kept, const Item<PeerAuthentica
   const auto* newer = &item;
   if (!kept || older(item, *kept)) std::swap(kept, newer);
   if (newer)
-    newer->status->find(Level::kWarning, "FieldIgnored", "PeerAuthentication " + kept->meta().name + " covers the same and is older; this one has no effect");
+    newer->status->find(Level::kWarning, "FieldIgnored",
+                        "PeerAuthentication " + kept->meta().name + " covers the same and is older; this one has no effect");
 }
 
 // Peers without identity.
@@ -60,7 +61,8 @@ PeerAuthentications::PeerAuthentications(World& world, Policies& out) : world_(w
     const auto& ns = item.meta().namespace_;
     item.status->conditions.push_back({kZtunnelAccepted, "True", "Accepted", "enforced by the node proxies", Level::kInfo});
     if (policy.has_selector && ns == root) {
-      item.status->find(Level::kWarning, "FieldIgnored", "spec.selector: has no effect in the root namespace; the policy selects nothing");
+      item.status->find(Level::kWarning, "FieldIgnored",
+                        "spec.selector: has no effect in the root namespace; the policy selects nothing");
     } else if (policy.has_selector) {
       workloads_[ns].push_back(&item);
     } else {
@@ -69,7 +71,8 @@ PeerAuthentications::PeerAuthentications(World& world, Policies& out) : world_(w
         item.status->find(Level::kWarning, "FieldIgnored", "spec.portLevelMtls: needs a selector; ignored");
     }
     if (policy.mode == MtlsMode::kDisable)
-      item.status->find(Level::kInfo, "Interpreted", "spec.mtls.mode: DISABLE is taken as PERMISSIVE; mesh peers still use mutual TLS");
+      item.status->find(Level::kInfo, "Interpreted",
+                        "spec.mtls.mode: DISABLE is taken as PERMISSIVE; mesh peers still use mutual TLS");
     for (const auto& [port, mode] : policy.ports) {
       if (mode == MtlsMode::kDisable)
         item.status->find(Level::kInfo, "Interpreted",
@@ -103,8 +106,9 @@ void PeerAuthentications::convert(const Item<PeerAuthentication>& item, Policies
   const bool inherited = source.mode == MtlsMode::kUnset;
   const bool strict = inherited ? inherits_strict(ns) : source.mode == MtlsMode::kStrict;
   if (strict && inherited && any_port(source, is_open) && !any_permissive(source))
-    item.status->find(Level::kWarning, "FieldIgnored",
-                      "spec.portLevelMtls: DISABLE has no effect below an inherited STRICT; write PERMISSIVE or set spec.mtls.mode");
+    item.status->find(
+        Level::kWarning, "FieldIgnored",
+        "spec.portLevelMtls: DISABLE has no effect below an inherited STRICT; write PERMISSIVE or set spec.mtls.mode");
   const bool needed = strict ? (inherited ? any_permissive(source) : any_port(source, is_open)) : any_strict(source);
   if (!needed) return;
 

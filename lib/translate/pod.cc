@@ -35,7 +35,8 @@ void translate_pods(World& world, const Inputs& inputs, std::vector<model::Workl
       if (auto ip = IpAddress::parse(text)) {
         workload.addresses.push_back(*ip);
       } else {
-        item.status->find(Level::kError, "InvalidValue", "status.podIPs: \"" + text.substr(0, 100) + "\" is no address; left out");
+        item.status->find(Level::kError, "InvalidValue",
+                          "status.podIPs: \"" + text.substr(0, 100) + "\" is no address; left out");
       }
     }
     if (workload.addresses.empty()) continue;  // not placed yet

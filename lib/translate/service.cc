@@ -59,7 +59,8 @@ void translate_one(World& world, const Item<manifest::Service>& item, const Wayp
     if (auto ip = IpAddress::parse(text)) {
       service.vips.push_back({world.options.network, *ip});
     } else {
-      item.status->find(Level::kError, "InvalidValue", "spec.clusterIPs: \"" + text.substr(0, 100) + "\" is no address; left out");
+      item.status->find(Level::kError, "InvalidValue",
+                        "spec.clusterIPs: \"" + text.substr(0, 100) + "\" is no address; left out");
     }
   }
   Membership membership;
@@ -89,7 +90,8 @@ std::optional<model::LoadBalancing> traffic_distribution(const std::string& text
   if (text == "PreferClose" || text == "PreferSameZone")
     return model::LoadBalancing{{Scope::kNetwork, Scope::kRegion, Scope::kZone}, Mode::kFailover, {}};
   if (text == "PreferSameNode")
-    return model::LoadBalancing{{Scope::kNetwork, Scope::kRegion, Scope::kZone, Scope::kSubzone, Scope::kNode}, Mode::kFailover, {}};
+    return model::LoadBalancing{
+        {Scope::kNetwork, Scope::kRegion, Scope::kZone, Scope::kSubzone, Scope::kNode}, Mode::kFailover, {}};
   return std::nullopt;
 }
 

@@ -12,11 +12,13 @@ using manifest::ServiceEntry;
 void add_addresses(const World& world, const Item<ServiceEntry>& item, const std::string& host, model::Service& service) {
   const auto& source = *item.body;
   const bool wildcard = host.starts_with('*');
-  const auto& texts = source.addresses.empty() && (!wildcard || source.resolution == "DYNAMIC_DNS") ? source.allocated : source.addresses;
+  const auto& texts =
+      source.addresses.empty() && (!wildcard || source.resolution == "DYNAMIC_DNS") ? source.allocated : source.addresses;
   for (const auto& text : texts) {
     auto block = Cidr::parse(text);
     if (!block) {
-      item.status->find(Level::kError, "InvalidValue", "spec.addresses: \"" + text.substr(0, 100) + "\" is no address; left out");
+      item.status->find(Level::kError, "InvalidValue",
+                        "spec.addresses: \"" + text.substr(0, 100) + "\" is no address; left out");
     } else if (block->length() == block->address().bytes().size() * 8) {
       service.vips.push_back({world.options.network, block->address()});
     } else {
@@ -82,7 +84,9 @@ void settle_conflicts(World& world, Services& out) {
   for (auto& service : out.services) {
     if (!keys.insert(service.key().to_string()).second) {
       if (auto found = entries.find(service.namespace_name + "/" + service.name); found != entries.end())
-        found->second->status->find(Level::kWarning, "Info", "host " + service.hostname + " is already that of another service of the namespace, which wins");
+        found->second->status->find(
+            Level::kWarning, "Info",
+            "host " + service.hostname + " is already that of another service of the namespace, which wins");
       continue;
     }
     if (service.canonical) {

@@ -18,7 +18,8 @@ Waypoints::Waypoints(const World& world) : world_(world) {
   for (const auto& item : world.gateways) gateways_[{item.meta().namespace_, item.meta().name}] = &item;
 }
 
-std::optional<Waypoints::Asked> Waypoints::asked(const manifest::Meta& meta, const manifest::Labels& labels, const std::string& suffix) const {
+std::optional<Waypoints::Asked> Waypoints::asked(const manifest::Meta& meta, const manifest::Labels& labels,
+                                                 const std::string& suffix) const {
   const auto key = "istio.io/use-waypoint" + suffix;
   for (const auto* level : {&labels, &world_.namespace_labels(meta.namespace_)}) {
     // The canary is taken from the level that names the primary.
@@ -55,11 +56,13 @@ bool Waypoints::allows(const Item<manifest::Gateway>& gateway, const std::string
   return false;
 }
 
-std::optional<model::GatewayAddress> Waypoints::resolve(const Asked& asked, const std::string& client, TrafficType type, Failure& failure) const {
+std::optional<model::GatewayAddress> Waypoints::resolve(const Asked& asked, const std::string& client, TrafficType type,
+                                                        Failure& failure) const {
   const auto name = asked.namespace_name + "/" + asked.name;
   auto found = gateways_.find({asked.namespace_name, asked.name});
   if (found == gateways_.end() || found->second->body->status_addresses.empty()) {
-    failure = {"WaypointIsNotReady", found == gateways_.end() ? "there is no Gateway " + name : "Gateway " + name + " has no address yet"};
+    failure = {"WaypointIsNotReady",
+               found == gateways_.end() ? "there is no Gateway " + name : "Gateway " + name + " has no address yet"};
     return std::nullopt;
   }
   const auto& gateway = *found->second;
@@ -84,7 +87,8 @@ std::optional<model::GatewayAddress> Waypoints::resolve(const Asked& asked, cons
   return std::nullopt;
 }
 
-WaypointBinding Waypoints::bind(const manifest::Meta& meta, const manifest::Labels& labels, TrafficType type, ObjectStatus* status) const {
+WaypointBinding Waypoints::bind(const manifest::Meta& meta, const manifest::Labels& labels, TrafficType type,
+                                ObjectStatus* status) const {
   WaypointBinding out;
   // A waypoint does not go through itself, nor through the one of its namespace.
   if (const auto* managed = find(labels, "gateway.istio.io/managed");
@@ -132,7 +136,8 @@ WaypointBinding Waypoints::bind(const manifest::Meta& meta, const manifest::Labe
     return out;
   }
   out.weighted = {{*out.waypoint, 100 - weight}, {*second, weight}};
-  say("True", "WaypointAccepted", "bound to " + primary->name + " and, for " + std::to_string(weight) + " %, to " + canary->name, Level::kInfo);
+  say("True", "WaypointAccepted",
+      "bound to " + primary->name + " and, for " + std::to_string(weight) + " %, to " + canary->name, Level::kInfo);
   return out;
 }
 

@@ -23,7 +23,8 @@ std::size_t timestamp_suffix(const std::string& name) {
   const auto dash = name.rfind('-');
   if (dash == name.npos || dash == 0) return name.npos;
   const auto digits = name.size() - dash - 1;
-  const bool all = std::all_of(name.begin() + static_cast<std::ptrdiff_t>(dash) + 1, name.end(), [](char c) { return c >= '0' && c <= '9'; });
+  const bool all = std::all_of(name.begin() + static_cast<std::ptrdiff_t>(dash) + 1, name.end(),
+                               [](char c) { return c >= '0' && c <= '9'; });
   return all && digits >= 8 && digits <= 10 ? dash : name.npos;
 }
 
@@ -57,8 +58,8 @@ WorkloadNames canonical_names(const manifest::Labels& labels, const std::string&
   return out;
 }
 
-void attach(const Inputs& inputs, const manifest::Meta& meta, const manifest::Labels& labels, const std::vector<NamedPort>& ports,
-            ObjectStatus* status, model::Workload& workload) {
+void attach(const Inputs& inputs, const manifest::Meta& meta, const manifest::Labels& labels,
+            const std::vector<NamedPort>& ports, ObjectStatus* status, model::Workload& workload) {
   if (auto found = inputs.services.memberships.find(meta.namespace_); found != inputs.services.memberships.end()) {
     for (const auto& membership : found->second) {
       if (membership.selector.empty() || !selects(membership.selector, labels)) continue;

@@ -16,7 +16,8 @@ model::Locality parse_locality(const std::string& text) {
   return out;
 }
 
-model::Workload from_entry(const World& world, const manifest::Meta& meta, const WorkloadEntry& entry, const manifest::Labels& labels) {
+model::Workload from_entry(const World& world, const manifest::Meta& meta, const WorkloadEntry& entry,
+                           const manifest::Labels& labels) {
   model::Workload workload;
   workload.name = meta.name;
   workload.namespace_name = meta.namespace_;
@@ -55,7 +56,8 @@ void keep_service_entries(const Inputs& inputs, const std::string& ns, model::Wo
   }
 }
 
-void add_inline_endpoints(World& world, const Inputs& inputs, const Item<manifest::ServiceEntry>& item, std::vector<model::Workload>& out) {
+void add_inline_endpoints(World& world, const Inputs& inputs, const Item<manifest::ServiceEntry>& item,
+                          std::vector<model::Workload>& out) {
   const auto& source = *item.body;
   const auto& meta = item.meta();
   if (source.resolution == "NONE" || source.workload_selector) return;
@@ -69,7 +71,8 @@ void add_inline_endpoints(World& world, const Inputs& inputs, const Item<manifes
   }
   for (const auto& endpoint : endpoints) {
     auto workload = from_entry(world, meta, endpoint, endpoint.labels);
-    workload.uid = world.options.cluster_id + "/networking.istio.io/ServiceEntry/" + meta.namespace_ + "/" + meta.name + "/" + endpoint.address;
+    workload.uid = world.options.cluster_id + "/networking.istio.io/ServiceEntry/" + meta.namespace_ + "/" + meta.name +
+                   "/" + endpoint.address;
     attach(inputs, meta, endpoint.labels, named_ports(endpoint), nullptr, workload);
     workload.services.clear();
     const bool stands_for_host = source.endpoints.empty();
@@ -124,7 +127,8 @@ void translate_slices(World& world, const Inputs& inputs, std::vector<model::Wor
     model::PortMap ports;
     for (const auto& port : membership->ports) {
       for (const auto& candidate : item.body->ports) {
-        if (candidate.name == port.name && candidate.protocol == "TCP" && candidate.port != 0) ports[port.port] = candidate.port;
+        if (candidate.name == port.name && candidate.protocol == "TCP" && candidate.port != 0)
+          ports[port.port] = candidate.port;
       }
     }
     for (const auto& endpoint : item.body->endpoints) {
@@ -138,7 +142,8 @@ void translate_slices(World& world, const Inputs& inputs, std::vector<model::Wor
         auto ip = IpAddress::parse(text);
         if (!ip) continue;
         model::Workload workload;
-        workload.uid = world.options.cluster_id + "/discovery.k8s.io/EndpointSlice/" + meta.namespace_ + "/" + meta.name + "/" + text;
+        workload.uid =
+            world.options.cluster_id + "/discovery.k8s.io/EndpointSlice/" + meta.namespace_ + "/" + meta.name + "/" + text;
         workload.name = meta.name;
         workload.namespace_name = meta.namespace_;
         workload.network = world.options.network;

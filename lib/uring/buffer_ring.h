@@ -3,8 +3,8 @@
 //
 // An idle connection owns none. So that slow readers cannot starve the others, at most three quarters are ever lent to
 // readers; beyond that received bytes are copied to the heap, bounded per connection by its byte credit. The kernel thus
-// always finds a buffer by the next turn. The pool is small on purpose: the ring is a queue, every buffer is touched in turn,
-// and 4 MiB stay in the cache where 32 MiB do not (measured: 0.19 against 0.25 CPU-seconds per GiB).
+// always finds a buffer by the next turn. The pool is small on purpose: the ring is a queue, every buffer is touched in
+// turn, and 4 MiB stay in the cache where 32 MiB do not (measured: 0.19 against 0.25 CPU-seconds per GiB).
 #pragma once
 
 #include <cstdint>

@@ -59,7 +59,8 @@ class Loop final : public weft::Loop {
 
   // For the other files of this folder.
   //
-  // A submission entry for `operation`, to be filled by one io_uring_prep_*() call, which the loop counts until its last completion.
+  // A submission entry for `operation`, to be filled by one io_uring_prep_*() call, which the loop counts until its last
+  // completion.
   io_uring_sqe* prepare(Operation& operation) {
     ++in_kernel_;
     return ring_->prepare(&operation);

@@ -73,8 +73,8 @@ bool Ring::probe_limited_multishot() {
   if (!buffers) return false;
   int pair[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return false;
-  // Four bytes are waiting and the limit is two: a kernel with the feature delivers them and ends, since it counts after each
-  // receive; one without refuses, and one that ignored it would go on waiting.
+  // Four bytes are waiting and the limit is two: a kernel with the feature delivers them and ends, since it counts after
+  // each receive; one without refuses, and one that ignored it would go on waiting.
   bool limited = false;
   if (::send(pair[1], "1234", 4, MSG_NOSIGNAL) == 4) {
     struct : Operation {

@@ -15,8 +15,8 @@
 namespace weft::uring {
 
 struct RingOptions {
-  unsigned entries = 1024;               // submissions per turn before an extra system call
-  unsigned completion_entries = 16384;   // bursts beyond it cost the kernel an allocation each, nothing is lost
+  unsigned entries = 1024;              // submissions per turn before an extra system call
+  unsigned completion_entries = 16384;  // bursts beyond it cost the kernel an allocation each, nothing is lost
   // What to try for; clearing one forces the path an older kernel would take.
   bool defer_taskrun = true;      // 6.1: completions run when the loop asks: 20 % less per small message
   bool limited_multishot = true;  // receive again and again up to a byte limit; else one request per receive
@@ -30,7 +30,8 @@ class Ring {
   Ring& operator=(const Ring&) = delete;
   ~Ring();
 
-  // A submission entry, to be filled by one io_uring_prep_*() call, which clears the rest; submits what is queued when there is no room.
+  // A submission entry, to be filled by one io_uring_prep_*() call, which clears the rest; submits what is queued when there
+  // is no room.
   io_uring_sqe* prepare(Operation* operation);
   io_uring* raw() { return &ring_; }
 

@@ -24,7 +24,8 @@ class Waypoints {
   explicit Waypoints(const World& world);
 
   // `labels` of the object (a workload entry has labels of two origins). Conditions go to `status` when given.
-  WaypointBinding bind(const manifest::Meta& meta, const manifest::Labels& labels, TrafficType type, ObjectStatus* status) const;
+  WaypointBinding bind(const manifest::Meta& meta, const manifest::Labels& labels, TrafficType type,
+                       ObjectStatus* status) const;
 
  private:
   struct Asked {
@@ -36,7 +37,8 @@ class Waypoints {
   };
   std::optional<Asked> asked(const manifest::Meta& meta, const manifest::Labels& labels, const std::string& suffix) const;
   // The address, or why not.
-  std::optional<model::GatewayAddress> resolve(const Asked& asked, const std::string& client_namespace, TrafficType type, Failure& failure) const;
+  std::optional<model::GatewayAddress> resolve(const Asked& asked, const std::string& client_namespace, TrafficType type,
+                                               Failure& failure) const;
   std::string serves(const Item<manifest::Gateway>& gateway) const;
   bool allows(const Item<manifest::Gateway>& gateway, const std::string& client_namespace) const;
 

@@ -32,7 +32,7 @@ WorkloadNames canonical_names(const manifest::Labels& labels, const std::string&
 std::string owner_name(const manifest::Meta& pod);
 
 // Memberships, policies, waypoint, capacity of one: what all sources of workloads share.
-void attach(const Inputs& inputs, const manifest::Meta& meta, const manifest::Labels& labels, const std::vector<NamedPort>& ports,
-            ObjectStatus* status, model::Workload& workload);
+void attach(const Inputs& inputs, const manifest::Meta& meta, const manifest::Labels& labels,
+            const std::vector<NamedPort>& ports, ObjectStatus* status, model::Workload& workload);
 
 }  // namespace weft::translate::detail
