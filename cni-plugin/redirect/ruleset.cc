@@ -1,12 +1,12 @@
 #include "cni-plugin/redirect/ruleset.h"
 
-#include <spdlog/fmt/fmt.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstring>
 #include <map>
+
+#include "lib/base/log.h"
 
 namespace weft::cni::redirect {
 namespace {
