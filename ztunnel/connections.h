@@ -22,11 +22,11 @@ enum class ConnectionProtocol { kTcp, kHbone };
 
 struct InboundConnection : ListLink {
   SocketAddress source;
-  SocketAddress destination;                 // final address, as policies see it
-  std::optional<model::Identity> peer;       // none for plain text
-  std::string destination_service;           // hostname, empty when unknown
-  StopSource stop;                           // fires when the connection must end
-  bool denied_by_policy_change = false;      // why `stop` fired, for the access log
+  SocketAddress destination;             // final address, as policies see it
+  std::optional<model::Identity> peer;   // none for plain text
+  std::string destination_service;       // hostname, empty when unknown
+  StopSource stop;                       // fires when the connection must end
+  bool denied_by_policy_change = false;  // why `stop` fired, for the access log
 };
 
 struct OutboundConnection : ListLink {

@@ -13,9 +13,9 @@ namespace weft::ztunnel {
 
 struct ProxyConfig {
   std::optional<std::string> discovery_address;
-  std::optional<std::uint16_t> admin_port;    // proxyAdminPort
-  std::optional<std::uint16_t> stats_port;    // statsPort
-  std::optional<std::int64_t> concurrency;    // 0 for one worker a processor
+  std::optional<std::uint16_t> admin_port;      // proxyAdminPort
+  std::optional<std::uint16_t> stats_port;      // statsPort
+  std::optional<std::int64_t> concurrency;      // 0 for one worker a processor
   std::map<std::string, std::string> metadata;  // proxyMetadata, names without "ISTIO_META_"
 
   // Takes over what `later` sets, metadata name by name.

@@ -14,8 +14,13 @@ struct Unit {
   std::int64_t nanoseconds;
 };
 // "ms" before "m": the longest name first.
-constexpr Unit kUnits[] = {{"ns", 1},           {"us", 1'000},          {"µs", 1'000},        {"ms", 1'000'000},
-                           {"s", 1'000'000'000}, {"m", 60'000'000'000}, {"h", 3'600'000'000'000}};
+constexpr Unit kUnits[] = {{"ns", 1},
+                           {"us", 1'000},
+                           {"µs", 1'000},
+                           {"ms", 1'000'000},
+                           {"s", 1'000'000'000},
+                           {"m", 60'000'000'000},
+                           {"h", 3'600'000'000'000}};
 constexpr long double kNanosecondsMax = 9.2e18L;
 
 Result<bool> parse_boolean(std::string_view text) {
@@ -53,9 +58,7 @@ Result<Duration> parse_bounded_duration(std::string_view text, const Setting& se
 }  // namespace
 
 Result<Duration> parse_duration(std::string_view text) {
-  const auto invalid = [] {
-    return fail(ErrorCode::kInvalidArgument, "must be a duration such as 10s, 1h30m or 500ms");
-  };
+  const auto invalid = [] { return fail(ErrorCode::kInvalidArgument, "must be a duration such as 10s, 1h30m or 500ms"); };
   if (text == "0") return Duration{};
   if (text.empty()) return invalid();
   long double sum = 0;
@@ -138,7 +141,8 @@ Duration SettingReader::duration(std::string_view name) {
 std::vector<std::pair<std::string, std::string>> SettingReader::family(std::string_view prefix) const {
   find_setting(prefix);
   std::vector<std::pair<std::string, std::string>> members;
-  for (auto it = environment_.lower_bound(std::string(prefix)); it != environment_.end() && it->first.starts_with(prefix); ++it) {
+  for (auto it = environment_.lower_bound(std::string(prefix)); it != environment_.end() && it->first.starts_with(prefix);
+       ++it) {
     members.emplace_back(it->first.substr(prefix.size()), it->second);
   }
   return members;

@@ -65,8 +65,9 @@ constexpr Setting kTable[] = {
          "Roots that vouch for the authority's server: path of a PEM file, SYSTEM, or PEM text."),
     text("ALT_CA_HOSTNAME", "", "Another server name accepted in the authority's certificate."),
     text("CA_HEADER_", "", "CA_HEADER_<name>=<value> is sent as metadata with each call to the authority."),
-    text("AUTH_TOKEN", "./var/run/secrets/tokens/istio-token",
-         "Path of a token file, read again for every call, or the token itself. The default counts only if the file exists."),
+    text(
+        "AUTH_TOKEN", "./var/run/secrets/tokens/istio-token",
+        "Path of a token file, read again for every call, or the token itself. The default counts only if the file exists."),
     duration("SECRET_TTL", "24h", 1s, kYear, "Lifetime asked for in certificate requests."),
     boolean("FAKE_CA", "false", "Certificates signed by ourselves, for upstream's tests: true is an error."),
     text("CRL_PATH", "", "File of revoked certificates. Not built yet: anything but empty is an error."),
@@ -104,7 +105,8 @@ constexpr Setting kTable[] = {
     boolean("IPV6_ENABLED", "true", "Listen on IPv6 as well."),
     flag("AUTHZ_POLICY_INFO_LOGGING", "true: policy decisions are logged at info instead of debug."),
 
-    text("ZTUNNEL_WORKER_THREADS", "", "Worker threads: a number, 0 for one a processor, or a percentage of the processors."),
+    text("ZTUNNEL_WORKER_THREADS", "",
+         "Worker threads: a number, 0 for one a processor, or a percentage of the processors."),
     text("ZTUNNEL_CPU_LIMIT", "", "Processors to count with; a whole number."),
     text("ZTUNNEL_RESOURCE_CPU_LIMIT", "", "Processors to count with; a Kubernetes quantity such as 1500m."),
     text("ZTUNNEL_RESOURCE_CPU_REQUEST", "", "The least number of workers; a Kubernetes quantity."),

@@ -31,14 +31,18 @@ ProxyConfig load_proxy_config(SettingReader& reader, const std::optional<std::st
   ProxyConfig config;
   if (mesh_config) {
     auto parsed = parse_mesh_config(*mesh_config);
-    if (parsed) config = std::move(*parsed);
-    else reader.problem("failed parsing mesh config file " + std::string(kMeshConfigPath) + ": " + parsed.error().message());
+    if (parsed)
+      config = std::move(*parsed);
+    else
+      reader.problem("failed parsing mesh config file " + std::string(kMeshConfigPath) + ": " + parsed.error().message());
   }
   const auto text = reader.text("PROXY_CONFIG");
   if (!text.empty()) {
     auto parsed = parse_proxy_config(text);
-    if (parsed) config.merge(*parsed);
-    else reader.reject("PROXY_CONFIG", parsed.error().message());
+    if (parsed)
+      config.merge(*parsed);
+    else
+      reader.reject("PROXY_CONFIG", parsed.error().message());
   }
   for (auto& [name, value] : reader.family("ISTIO_META_")) config.metadata[name] = value;
   return config;
@@ -62,8 +66,10 @@ void load_identity(SettingReader& reader, Settings& settings) {
 // What upstream can do and we cannot yet is refused, never ignored: a mesh that lacks what was asked for is not safe.
 void refuse_unbuilt(SettingReader& reader, const ProxyConfig& config) {
   const auto mode = reader.text("PROXY_MODE");
-  if (mode == "dedicated") reader.reject("PROXY_MODE", "dedicated mode is not built yet, only shared");
-  else if (mode != "shared") reader.reject("PROXY_MODE", "must be shared");
+  if (mode == "dedicated")
+    reader.reject("PROXY_MODE", "dedicated mode is not built yet, only shared");
+  else if (mode != "shared")
+    reader.reject("PROXY_MODE", "must be shared");
   if (!reader.boolean("ENABLE_PROXY")) reader.reject("ENABLE_PROXY", "ztunnel run without any servers enabled");
   if (reader.boolean("UNSTABLE_ENABLE_SOCKS5")) reader.reject("UNSTABLE_ENABLE_SOCKS5", "SOCKS5 is not built yet");
   if (reader.boolean("FAKE_CA")) reader.reject("FAKE_CA", "there is no fake authority in this build; set CA_ADDRESS");
@@ -74,9 +80,12 @@ void refuse_unbuilt(SettingReader& reader, const ProxyConfig& config) {
   if (!reader.is_set("XDS_ADDRESS")) xds = config.discovery_address.value_or(xds);
   if (xds.empty()) return;
   constexpr std::string_view kAdvice =
-      "there is no xDS client yet; set XDS_ADDRESS to the empty string and describe the mesh by MANIFEST_DIR or LOCAL_XDS_PATH";
-  if (reader.is_set("XDS_ADDRESS")) reader.reject("XDS_ADDRESS", kAdvice);
-  else reader.problem("env var XDS_ADDRESS is not set, which means " + xds + " (" + std::string(kAdvice) + ")");
+      "there is no xDS client yet; set XDS_ADDRESS to the empty string and describe the mesh by MANIFEST_DIR or "
+      "LOCAL_XDS_PATH";
+  if (reader.is_set("XDS_ADDRESS"))
+    reader.reject("XDS_ADDRESS", kAdvice);
+  else
+    reader.problem("env var XDS_ADDRESS is not set, which means " + xds + " (" + std::string(kAdvice) + ")");
 }
 
 void load_mesh_source(SettingReader& reader, Settings& settings) {
@@ -96,9 +105,13 @@ bool is_host_name(std::string_view text) {
 
 // "https://host:port", "host:port", "host", "[fd00::1]:port".
 Result<void> parse_authority_address(std::string_view text, Settings& settings) {
-  const auto invalid = [](std::string_view reason) { return fail(ErrorCode::kInvalidArgument, "invalid uri: " + std::string(reason)); };
-  if (text.starts_with(kScheme)) text.remove_prefix(kScheme.size());
-  else if (text.find("://") != text.npos) return invalid("only https is spoken with the authority");
+  const auto invalid = [](std::string_view reason) {
+    return fail(ErrorCode::kInvalidArgument, "invalid uri: " + std::string(reason));
+  };
+  if (text.starts_with(kScheme))
+    text.remove_prefix(kScheme.size());
+  else if (text.find("://") != text.npos)
+    return invalid("only https is spoken with the authority");
   if (text.ends_with('/')) text.remove_suffix(1);
   std::string_view host = text, port = "443";
   const auto colon = text.rfind(':');
@@ -125,7 +138,8 @@ Result<void> parse_authority_address(std::string_view text, Settings& settings) 
 }
 
 // Names and values as gRPC metadata may have them. Values may be secrets and are not shown.
-void load_headers(SettingReader& reader, std::string_view prefix, std::vector<std::pair<std::string, std::string>>& headers) {
+void load_headers(SettingReader& reader, std::string_view prefix,
+                  std::vector<std::pair<std::string, std::string>>& headers) {
   for (auto& [name, value] : reader.family(prefix)) {
     std::ranges::transform(name, name.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
     const bool good_name = !name.empty() && !name.starts_with("grpc-") && std::ranges::all_of(name, [](unsigned char c) {
@@ -204,25 +218,31 @@ void load_worker_threads(SettingReader& reader, const ProxyConfig& config, unsig
   runtime::WorkerCountInputs inputs;
   inputs.usable_cpus = cpus;
   inputs.concurrency = config.concurrency;
-  const auto take = [&](std::string_view name, std::optional<std::string> runtime::WorkerCountInputs::*field) {
+  const auto take = [&](std::string_view name, std::optional<std::string> runtime::WorkerCountInputs::* field) {
     const auto value = reader.given(name);
     if (!value) return;
     runtime::WorkerCountInputs alone;
     alone.*field = *value;
-    if (auto count = runtime::worker_count(alone)) inputs.*field = *value;
-    else reader.reject(name, count.error().message());
+    if (auto count = runtime::worker_count(alone))
+      inputs.*field = *value;
+    else
+      reader.reject(name, count.error().message());
   };
   take("ZTUNNEL_WORKER_THREADS", &runtime::WorkerCountInputs::worker_threads);
   take("ZTUNNEL_CPU_LIMIT", &runtime::WorkerCountInputs::cpu_limit);
   take("ZTUNNEL_RESOURCE_CPU_LIMIT", &runtime::WorkerCountInputs::resource_cpu_limit);
   take("ZTUNNEL_RESOURCE_CPU_REQUEST", &runtime::WorkerCountInputs::resource_cpu_request);
-  if (auto count = runtime::worker_count(inputs)) settings.worker_threads = *count;
-  else reader.problem(count.error().message());
+  if (auto count = runtime::worker_count(inputs))
+    settings.worker_threads = *count;
+  else
+    reader.problem(count.error().message());
 }
 
 void load_engine(SettingReader& reader, Settings& settings) {
-  if (auto choice = runtime::parse_engine_choice(reader.text("WEFT_ENGINE"))) settings.engine.choice = *choice;
-  else reader.reject("WEFT_ENGINE", choice.error().message());
+  if (auto choice = runtime::parse_engine_choice(reader.text("WEFT_ENGINE")))
+    settings.engine.choice = *choice;
+  else
+    reader.reject("WEFT_ENGINE", choice.error().message());
   auto features = runtime::apply_uring_features(reader.text("WEFT_URING_FEATURES"), settings.engine);
   if (!features) reader.reject("WEFT_URING_FEATURES", features.error().message());
   settings.engine.spin = reader.duration("WEFT_SPIN");

@@ -39,7 +39,7 @@ struct Settings {
   // AUTH_TOKEN: path of a file that exists, or else a literal. Empty: no authentication; kDefaultAuthTokenPath without such
   // a file means the same.
   std::string auth_token;
-  Duration secret_ttl{};        // SECRET_TTL
+  Duration secret_ttl{};                                        // SECRET_TTL
   std::vector<std::pair<std::string, std::string>> ca_headers;  // CA_HEADER_<name>, lower-case names
 
   // Where the mesh is described: exactly one of the three is set.
@@ -55,9 +55,9 @@ struct Settings {
 
   Duration termination_deadline{};  // how long a drain waits for connections
   OriginalSource original_source = OriginalSource::kIfPossible;
-  std::string inpod_uds;        // INPOD_UDS
-  bool inpod_port_reuse = true;  // INPOD_PORT_REUSE
-  std::uint32_t packet_mark = 1337;  // SO_MARK, 0 for none
+  std::string inpod_uds;                   // INPOD_UDS
+  bool inpod_port_reuse = true;            // INPOD_PORT_REUSE
+  std::uint32_t packet_mark = 1337;        // SO_MARK, 0 for none
   std::optional<io::Keepalive> keepalive;  // none when KEEPALIVE_ENABLED=false
   bool localhost_app_tunnel = true;        // LOCALHOST_APP_TUNNEL
   bool response_baggage = true;            // ENABLE_RESPONSE_BAGGAGE
@@ -69,7 +69,7 @@ struct Settings {
   std::uint16_t admin_port = 15000;  // ProxyConfig proxyAdminPort
   std::uint16_t stats_port = 15020;  // ProxyConfig statsPort
   std::size_t worker_threads = 1;
-  runtime::EngineOptions engine;     // WEFT_ENGINE, WEFT_URING_FEATURES, WEFT_SPIN
+  runtime::EngineOptions engine;  // WEFT_ENGINE, WEFT_URING_FEATURES, WEFT_SPIN
 
   std::string log_filter;  // RUST_LOG
   bool log_json = false;   // LOG_FORMAT=json

@@ -1,6 +1,7 @@
-#include <catch2/catch_test_macros.hpp>
+#include "ztunnel/settings.h"
 
 #include <algorithm>
+#include <catch2/catch_test_macros.hpp>
 #include <functional>
 #include <set>
 
@@ -8,7 +9,6 @@
 #include "ztunnel/proxy_config.h"
 #include "ztunnel/setting_reader.h"
 #include "ztunnel/setting_table.h"
-#include "ztunnel/settings.h"
 
 using namespace weft;
 using namespace weft::ztunnel;
@@ -22,8 +22,10 @@ constexpr unsigned kCpus = 16;
 Environment with(const Environment& changes) {
   Environment environment = {{"XDS_ADDRESS", ""}, {"MANIFEST_DIR", "/state"}};
   for (const auto& [name, value] : changes) {
-    if (value == "-") environment.erase(name);
-    else environment[name] = value;
+    if (value == "-")
+      environment.erase(name);
+    else
+      environment[name] = value;
   }
   return environment;
 }
@@ -98,16 +100,36 @@ TEST_CASE("unset variables have upstream's defaults") {
 }
 
 TEST_CASE("set variables are read") {
-  const auto s = good({{"NODE_NAME", "node-a"}, {"NETWORK", "n1"}, {"CLUSTER_DOMAIN", "mesh.test"}, {"CLUSTER_ID", "c1"},
-                       {"POD_NAME", "zt-1"}, {"POD_NAMESPACE", "istio-system"}, {"SERVICE_ACCOUNT", "ztunnel"},
-                       {"CA_ADDRESS", "10.0.0.1:15012"}, {"CA_ROOT_CA", "SYSTEM"}, {"ALT_CA_HOSTNAME", "ca.test"},
-                       {"AUTH_TOKEN", "bench"}, {"SECRET_TTL", "90s"}, {"CA_HEADER_X-Tenant", "blue"},
-                       {"POOL_MAX_STREAMS_PER_CONNECTION", "7"}, {"HTTP2_FRAME_SIZE", "16384"}, {"ENABLE_ORIG_SRC", "true"},
-                       {"PACKET_MARK", "0"}, {"KEEPALIVE_TIME", "1m"}, {"USER_TIMEOUT_ENABLED", "true"},
-                       {"TLS12_ENABLED", "true"}, {"IPV6_ENABLED", "false"}, {"ZTUNNEL_WORKER_THREADS", "50%"},
-                       {"WEFT_ENGINE", "epoll"}, {"WEFT_URING_FEATURES", "none"}, {"WEFT_SPIN", "50us"},
-                       {"RUST_LOG", "debug"}, {"LOG_FORMAT", "json"}, {"AUTHZ_POLICY_INFO_LOGGING", "true"},
-                       {"ISTIO_META_DNS_CAPTURE", "true"}, {"INPOD_ENABLED", "true"}});
+  const auto s = good({{"NODE_NAME", "node-a"},
+                       {"NETWORK", "n1"},
+                       {"CLUSTER_DOMAIN", "mesh.test"},
+                       {"CLUSTER_ID", "c1"},
+                       {"POD_NAME", "zt-1"},
+                       {"POD_NAMESPACE", "istio-system"},
+                       {"SERVICE_ACCOUNT", "ztunnel"},
+                       {"CA_ADDRESS", "10.0.0.1:15012"},
+                       {"CA_ROOT_CA", "SYSTEM"},
+                       {"ALT_CA_HOSTNAME", "ca.test"},
+                       {"AUTH_TOKEN", "bench"},
+                       {"SECRET_TTL", "90s"},
+                       {"CA_HEADER_X-Tenant", "blue"},
+                       {"POOL_MAX_STREAMS_PER_CONNECTION", "7"},
+                       {"HTTP2_FRAME_SIZE", "16384"},
+                       {"ENABLE_ORIG_SRC", "true"},
+                       {"PACKET_MARK", "0"},
+                       {"KEEPALIVE_TIME", "1m"},
+                       {"USER_TIMEOUT_ENABLED", "true"},
+                       {"TLS12_ENABLED", "true"},
+                       {"IPV6_ENABLED", "false"},
+                       {"ZTUNNEL_WORKER_THREADS", "50%"},
+                       {"WEFT_ENGINE", "epoll"},
+                       {"WEFT_URING_FEATURES", "none"},
+                       {"WEFT_SPIN", "50us"},
+                       {"RUST_LOG", "debug"},
+                       {"LOG_FORMAT", "json"},
+                       {"AUTHZ_POLICY_INFO_LOGGING", "true"},
+                       {"ISTIO_META_DNS_CAPTURE", "true"},
+                       {"INPOD_ENABLED", "true"}});
   CHECK(s.node_name == "node-a");
   CHECK(s.network == "n1");
   CHECK(s.cluster_domain == "mesh.test");
@@ -202,9 +224,15 @@ TEST_CASE("a bad value is refused with its name, value and reason") {
 }
 
 TEST_CASE("all bad settings are reported at once, one a line") {
-  const auto lines = problems({{"PROXY_MODE", "dedicated"}, {"SECRET_TTL", "soon"}, {"IPV6_ENABLED", "1"},
-                               {"KEEPALIVE_ENABLED", "false"}, {"KEEPALIVE_TIME", "x"}, {"LOCAL_XDS", "a\nb"},
-                               {"ZTUNNEL_CPU_LIMIT", "x"}, {"ZTUNNEL_RESOURCE_CPU_LIMIT", "y"}, {"CA_HEADER_a b", "v"},
+  const auto lines = problems({{"PROXY_MODE", "dedicated"},
+                               {"SECRET_TTL", "soon"},
+                               {"IPV6_ENABLED", "1"},
+                               {"KEEPALIVE_ENABLED", "false"},
+                               {"KEEPALIVE_TIME", "x"},
+                               {"LOCAL_XDS", "a\nb"},
+                               {"ZTUNNEL_CPU_LIMIT", "x"},
+                               {"ZTUNNEL_RESOURCE_CPU_LIMIT", "y"},
+                               {"CA_HEADER_a b", "v"},
                                {"CA_HEADER_key", "s3cret\n"}});
   CHECK(lines.size() == 9);
   for (const auto& line : lines) CHECK(line.find("s3cret") == std::string::npos);
@@ -235,14 +263,13 @@ TEST_CASE("the shutdown deadline leaves some of the pod's grace period") {
     Environment environment;
     Duration expected;
   };
-  for (const auto& row : {Row{{}, 5s}, Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "30"}}, 25s},
-                          Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "11"}}, 6s},
-                          Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "10"}}, 9s},
-                          Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "2"}}, 1s},
-                          Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "1"}}, 1s},
-                          Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "0"}}, 1s},
-                          Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "30"}, {"CONNECTION_TERMINATION_DEADLINE", "0"}}, 0s},
-                          Row{{{"CONNECTION_TERMINATION_DEADLINE", "1m30s"}}, 90s}}) {
+  for (const auto& row :
+       {Row{{}, 5s}, Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "30"}}, 25s},
+        Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "11"}}, 6s}, Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "10"}}, 9s},
+        Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "2"}}, 1s}, Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "1"}}, 1s},
+        Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "0"}}, 1s},
+        Row{{{"TERMINATION_GRACE_PERIOD_SECONDS", "30"}, {"CONNECTION_TERMINATION_DEADLINE", "0"}}, 0s},
+        Row{{{"CONNECTION_TERMINATION_DEADLINE", "1m30s"}}, 90s}}) {
     CHECK(good(row.environment).termination_deadline == row.expected);
   }
 }
@@ -252,9 +279,9 @@ TEST_CASE("durations are written as Go writes them") {
     const char* text;
     Duration expected;
   };
-  for (const auto& row : {Row{"0", 0s}, Row{"0s", 0s}, Row{"10s", 10s}, Row{"1h30m", 90min}, Row{"500ms", 500ms},
-                          Row{"1.5h", 90min}, Row{"0.25s", 250ms}, Row{"1m1s1ms1us1ns", 61'001'001'001ns}, Row{"3µs", 3us},
-                          Row{"720h", 720h}}) {
+  for (const auto& row :
+       {Row{"0", 0s}, Row{"0s", 0s}, Row{"10s", 10s}, Row{"1h30m", 90min}, Row{"500ms", 500ms}, Row{"1.5h", 90min},
+        Row{"0.25s", 250ms}, Row{"1m1s1ms1us1ns", 61'001'001'001ns}, Row{"3µs", 3us}, Row{"720h", 720h}}) {
     INFO(row.text);
     auto parsed = parse_duration(row.text);
     REQUIRE(parsed);
@@ -271,10 +298,11 @@ TEST_CASE("the authority's address is brought into one form") {
   struct Row {
     const char *text, *address, *host;
   };
-  for (const auto& row : {Row{"https://127.0.0.1:15012", "https://127.0.0.1:15012", "127.0.0.1"},
-                          Row{"istiod.istio-system.svc:15012", "https://istiod.istio-system.svc:15012", "istiod.istio-system.svc"},
-                          Row{"https://ca/", "https://ca:443", "ca"}, Row{"[fd00::1]:1", "https://[fd00::1]:1", "fd00::1"},
-                          Row{"https://[fd00::1]", "https://[fd00::1]:443", "fd00::1"}}) {
+  for (const auto& row :
+       {Row{"https://127.0.0.1:15012", "https://127.0.0.1:15012", "127.0.0.1"},
+        Row{"istiod.istio-system.svc:15012", "https://istiod.istio-system.svc:15012", "istiod.istio-system.svc"},
+        Row{"https://ca/", "https://ca:443", "ca"}, Row{"[fd00::1]:1", "https://[fd00::1]:1", "fd00::1"},
+        Row{"https://[fd00::1]", "https://[fd00::1]:443", "fd00::1"}}) {
     const auto settings = good({{"CA_ADDRESS", row.text}});
     CHECK(settings.ca_address == row.address);
     CHECK(settings.ca_host == row.host);
@@ -285,7 +313,8 @@ TEST_CASE("ProxyConfig comes from the mesh file, then from its variable, field b
   const std::string mesh =
       "defaultConfig:\n  proxyAdminPort: 1500\n  statsPort: 1502\n  concurrency: 3\n  unknown: {a: [1]}\n"
       "  proxyMetadata: {ISTIO_META_A: file, B: file, C: file}\nother: 1\n";
-  auto s = good({{"PROXY_CONFIG", R"({"statsPort": 1503, "proxyMetadata": {"B": "variable"}})"}, {"ISTIO_META_C", "meta"}}, mesh);
+  auto s =
+      good({{"PROXY_CONFIG", R"({"statsPort": 1503, "proxyMetadata": {"B": "variable"}})"}, {"ISTIO_META_C", "meta"}}, mesh);
   CHECK(s.admin_port == 1500);
   CHECK(s.stats_port == 1503);
   CHECK(s.worker_threads == 3);

@@ -25,8 +25,12 @@ MtlsMode decode_mode(const Reader& mtls) {
 
 using Policy = AuthorizationPolicy;
 
+// A list of which a value could not be read limits nothing: the values left would stand for fewer cases than were meant, and
+// the rule is incomplete anyway.
 Policy::Terms terms(const Reader& reader, std::string_view name, std::string_view not_name) {
-  return {reader.texts(name), reader.texts(not_name)};
+  Policy::Terms out{reader.texts(name), reader.texts(not_name)};
+  if (auto list = reader.any(name); list && out.values.size() != list.value()->items.size()) out.values.clear();
+  return out;
 }
 
 Policy::Source decode_source(const Reader& source) {

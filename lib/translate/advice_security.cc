@@ -119,12 +119,17 @@ void unused_principals(const World& world, const Running& running, const PolicyI
           continue;
         const auto name = principal.substr(at + 1);
         const auto ns = principal.substr(at + 4, principal.find("/sa/", at + 4) - at - 4);
-        if (running.principals.contains(name) || !said.insert(principal).second) continue;
+        const bool foreign = principal.substr(0, at) != world.options.trust_domain;
+        if ((running.principals.contains(name) && !foreign) || !said.insert(principal).second) continue;
         // Without any workload at hand only the mesh's own namespace is worth a word: its accounts depend on the
         // installation.
         if (!running.any() && ns != world.options.root_namespace) continue;
-        item.status->find(Level::kWarning, "PrincipalNotInUse",
-                          "principal " + principal.substr(0, 200) + ": no workload at hand runs as this account", rule.line);
+        item.status->find(
+            Level::kWarning, "PrincipalNotInUse",
+            "principal " + principal.substr(0, 200) +
+                (foreign ? ": identities of this mesh are written " + world.options.trust_domain + "/ns/NAMESPACE/sa/ACCOUNT"
+                         : ": no workload at hand runs as this account"),
+            rule.line);
       }
     }
   }

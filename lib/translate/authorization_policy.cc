@@ -170,8 +170,8 @@ class RuleConverter {
     for (const auto& text : terms.not_values) not_values.push_back(to_string_match(text));
   }
 
-  // A value that cannot be read is left out. In an ALLOW rule that must not widen: a list that lost all its values, or an
-  // exception that was lost, turns the alternative off.
+  // A value that cannot be read is left out, to the closed side. ALLOW: a list that lost all its values, or an exception
+  // that was lost, turns the alternative off. DENY: a list that lost a value limits nothing any more.
   template <typename T, typename Convert>
   void take(const Terms& terms, std::vector<T>& values, std::vector<T>& not_values, const char* what, Convert convert) {
     bool lost = false;
@@ -190,6 +190,7 @@ class RuleConverter {
       }
     };
     read_all(terms.values, values);
+    if (deny_ && lost) values.clear();
     const bool all_lost = values.empty() && !terms.values.empty();
     lost = false;
     read_all(terms.not_values, not_values);
