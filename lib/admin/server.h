@@ -1,7 +1,7 @@
 // A small HTTP/1.1 server for pages of numbers and switches: readiness, metrics, admin, the CNI plugin's door.
 //
-// Clear text, loopback or node-local. Slow or hostile clients are bounded in time, bytes and number; keep-alive and half-closed
-// clients are served. Thread: the loop's.
+// Clear text, loopback or node-local. Slow or hostile clients are bounded in time, bytes and number; keep-alive and
+// half-closed clients are served. Thread: the loop's.
 #pragma once
 
 #include <functional>
@@ -11,6 +11,7 @@
 #include "lib/async/stop.h"
 #include "lib/async/task.h"
 #include "lib/io/network.h"
+#include "lib/telemetry/metrics.h"
 
 namespace weft::admin {
 
@@ -25,18 +26,25 @@ struct Request {
 struct Response {
   int status = 200;
   std::string body;
-  std::string content_type = "text/plain; charset=utf-8";
+  std::string content_type = "text/plain; charset=utf-8";  // not sent without a body
 };
 
+// Answers one request. `stop` fires when the server stops; the answer is still sent, so a handler that waits for
+// something long should then give one soon. HEAD requests arrive as such; the body of the answer is left out.
 using Handler = std::function<Task<Response>(Request request, StopToken stop)>;
 
 struct ServerOptions {
-  std::string name;                             // for the log
-  std::size_t head_max = 8 * 1024;              // request line and fields; 431 beyond
-  std::size_t body_max = 64 * 1024;             // 413 beyond
-  std::size_t connections_max = 64;             // further clients wait in the backlog
-  Duration head_timeout = std::chrono::seconds(2);
-  Duration idle_timeout = std::chrono::seconds(60);
+  std::string name;                  // for the log and the counter
+  std::size_t head_max = 8 * 1024;   // request line and fields; 431 beyond
+  std::size_t body_max = 64 * 1024;  // 413 beyond
+  // Further clients wait in the backlog. When this many are connected the one idle for longest is closed, and answers
+  // end their connections, so that nobody keeps the others out by holding connections open.
+  std::size_t connections_max = 64;
+  Duration head_timeout = std::chrono::seconds(2);       // for a request's head, from the first byte or the connect
+  Duration idle_timeout = std::chrono::seconds(60);      // between requests
+  Duration transfer_timeout = std::chrono::seconds(10);  // for a request's body, and for taking the answer
+  // Counts refused and abandoned requests by `server` and `reason` (a status, or "timeout"). May be absent.
+  telemetry::CounterFamily* refused = nullptr;
 };
 
 // Serves until `stop`: then no more requests are accepted, those under way are answered, and it returns.
