@@ -1,7 +1,8 @@
 """What the namespace suites share: a lab per suite, requests with their proof, and the runner's bookkeeping.
 
-A suite is a module suite_NAME.py with SCENARIO (a folder below tests/scenarios), optionally MESH = False, and cases: functions
-decorated with @case("sentence"). A case receives the Mesh and fails by raising."""
+A suite is a module suite_NAME.py with SCENARIO (a folder below tests/scenarios) or objects(), optionally MESH = False and
+unavailable() (why it cannot be tried here, or None), and cases: functions decorated with @case("sentence"). A case receives the
+Mesh and fails by raising."""
 import copy
 import os
 import socket

@@ -49,6 +49,13 @@ def choose(words):
     return chosen
 
 
+def why_not(module):
+    """Why a suite cannot be tried here; None when it can."""
+    if os.geteuid():
+        return "needs root"
+    return module.unavailable() if hasattr(module, "unavailable") else None
+
+
 def run_suite(name, module, cases, build, tally):
     from harness import LabError, Mesh, Skip, fabric, scenario, Lab
     from lab_lib import matrix, shell
@@ -57,7 +64,7 @@ def run_suite(name, module, cases, build, tally):
     try:
         began = time.monotonic()
         try:
-            objects = scenario(module.SCENARIO)
+            objects = module.objects() if hasattr(module, "objects") else scenario(module.SCENARIO)
             lab.start()
             lab.apply(objects)
             mesh = Mesh(lab, objects)
@@ -126,9 +133,10 @@ def main():
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     for name, module, cases in suites:
-        if os.geteuid():
+        reason = why_not(module)
+        if reason:
             for function in cases:
-                tally.line("skipped", "%s: %s" % (name, function.sentence), text="needs root")
+                tally.line("skipped", "%s: %s" % (name, function.sentence), text=reason)
         else:
             run_suite(name, module, cases, args.build, tally)
     print("%d passed, %d failed, %d skipped" % (tally.passed, tally.failed, tally.skipped))

@@ -21,14 +21,19 @@ def policy(name, namespace, spec):
 def strict_mesh_client(mesh):
     mesh.apply(peer_authentication("STRICT"))
     mesh.refused("outside/plain", "http://web.production/", NO_IDENTITY)
+    every_pod_sees(mesh, "production/client", "spiffe://cluster.local/ns/production/sa/client")
+    mesh.reset()
+
+
+def every_pod_sees(mesh, caller, identity):
+    """The caller reaches every server of production, whose side logs that identity."""
     for pod in [k for k in mesh.lab.data["pods"] if k.startswith(("production/web", "production/httpbin"))]:
         for ip in mesh.ips(pod):
             logs = evidence.Logs(mesh.lab)
-            mesh.eventually("production/client", "http://%s:8080/" % ("[%s]" % ip if ":" in ip else ip), 200)
+            mesh.eventually(caller, "http://%s:8080/" % ("[%s]" % ip if ":" in ip else ip), 200)
             node, line = logs.wait_line("inbound at " + pod, lambda n, f: f.get("direction") == "inbound" and "error" not in f
                                         and f.get("dst.workload") == pod.split("/")[1])
-            expect(node == mesh.node(pod) and line["src.identity"] == "spiffe://cluster.local/ns/production/sa/client", line)
-    mesh.reset()
+            expect(node == mesh.node(pod) and line["src.identity"] == identity, line)
 
 
 @case("E-04-1-2: under STRICT plain text gets no byte of an answer; the refusal is logged and counted with its policy's name")
@@ -62,11 +67,15 @@ def port_exception(mesh):
 def probes(mesh):
     mesh.apply(peer_authentication("STRICT"))
     mesh.refused("outside/plain", "http://web.production/", NO_IDENTITY)
+    probe_every_pod(mesh)
+    mesh.reset()
+
+
+def probe_every_pod(mesh):
     for pod in [k for k in mesh.lab.data["pods"] if k.startswith("production/")]:
         for ip in mesh.ips(pod):
             status, text = programs.http_get(mesh.lab.prefix + mesh.node(pod), 8080, "/", host=ip)
             expect(status == 200, "a probe of %s at %s gave %s %s" % (pod, ip, status, text))
-    mesh.reset()
 
 
 ISOLATION = policy("namespace-isolation", "production", """{rules: [
@@ -87,6 +96,12 @@ def isolation(mesh):
 @case("E-08-1-1: PERMISSIVE lets plain text and mesh clients in, and a label tells them apart")
 def permissive(mesh):
     mesh.apply(peer_authentication("PERMISSIVE"))
+    count_both_kinds(mesh)
+    mesh.reset()
+
+
+def count_both_kinds(mesh):
+    """Plain text and a mesh client both reach httpbin, and its numbers tell them apart."""
     target = "http://%s:8080/" % mesh.ips("production/httpbin")[0]
 
     def counts():
@@ -101,19 +116,23 @@ def permissive(mesh):
     mesh.lab.ask("production/client", [{"url": target, "count": 3}])
     mesh.lab.ask("outside/plain", [{"url": target, "count": 2}])
     expect([b - a for a, b in zip(before, counts())] == [3, 2], "3 and 2 connections became %s from %s" % (counts(), before))
-    mesh.reset()
 
 
 @case("E-08-1-2: PERMISSIVE becomes STRICT under load: no mesh request fails, plain text is closed within two seconds")
 def permissive_to_strict(mesh):
     mesh.apply(peer_authentication("PERMISSIVE"))
+    strict_under_load(mesh, lambda: mesh.apply(peer_authentication("STRICT")))
+    mesh.reset()
+
+
+def strict_under_load(mesh, make_strict):
     mesh.eventually("outside/plain", "http://web.production/", 200)
     ip = mesh.ips("production/httpbin")[0]
     mesh.eventually("outside/plain", "http://%s:8080/" % ip, 200)
     old = mesh.connect("outside/plain", ip, 8080)
     expect("200" in get(old), "the old plain connection does not work")
     load = mesh.lab.load_from("production/client", {"url": "http://web.production/", "prefix": "m-"})
-    mesh.apply(peer_authentication("STRICT"))
+    make_strict()
     patched = monotonic()
     mesh.eventually("outside/plain", "http://web.production/", "closed", limit_s=2)
     mesh.eventually("outside/plain", "http://%s:8080/" % ip, "closed", limit_s=2)
@@ -124,7 +143,6 @@ def permissive_to_strict(mesh):
     got = load.stop()
     expect(got["sent"] and not got["failures"], "%d of %d mesh requests failed: %s"
            % (len(got["failures"]), len(got["sent"]), got["failures"][:3]))
-    mesh.reset()
 
 
 HARDENING = policy("default-deny-all", "production", "{}") + "---\n" + policy(
@@ -149,15 +167,20 @@ def hardening(mesh):
 def outside_address(mesh):
     mesh.apply(HARDENING + "---\napiVersion: networking.istio.io/v1\nkind: Sidecar\nmetadata: {name: default, "
                "namespace: production}\nspec: {egress: [{hosts: ['./*', 'istio-system/*']}]}\n")
+    reach_outside(mesh, "production/client")
+    mesh.reset()
+
+
+def reach_outside(mesh, caller):
+    """Port 443 of a machine that is no pod and no node."""
     server = mesh.lab.programs().start(fabric.CONTROL, "outside-server", [
         "/usr/bin/python3", "-SEs", "-m", "http.server", "443", "--bind", "::"])
     try:
         for ip in fabric.ADDRESS[fabric.CONTROL]:
-            mesh.eventually("production/client", "http://%s:443/" % ("[%s]" % ip if ":" in ip else ip), 200)
+            mesh.eventually(caller, "http://%s:443/" % ("[%s]" % ip if ":" in ip else ip), 200)
     finally:
         stop_all([server])
         mesh.lab.stop_process(server.name)
-    mesh.reset()
 
 
 @case("a policy that comes closes a live connection that it forbids, and leaves the one that it allows")
