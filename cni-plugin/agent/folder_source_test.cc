@@ -1,0 +1,99 @@
+#include "cni-plugin/agent/folder_source.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "lib/manifest/parse.h"
+
+using namespace weft;
+using namespace weft::cni::agent;
+
+namespace {
+
+struct Case {
+  const char* namespace_labels;  // YAML flow maps
+  const char* pod_labels;
+  const char* annotations;
+  const char* spec;
+  bool wanted;
+};
+
+std::string yaml_of(const Case& c) {
+  return std::string("{apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: ") + c.namespace_labels +
+         "}}\n---\n{apiVersion: v1, kind: Pod, metadata: {name: front, namespace: shop, uid: u1, labels: " + c.pod_labels +
+         ", annotations: " + c.annotations + "}, spec: {nodeName: n1, serviceAccountName: front, " + c.spec +
+         " containers: []}, status: {phase: Running, podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]}}\n";
+}
+
+std::vector<PodInfo> pods(const std::string& yaml, Membership membership = {"n1"}) {
+  const auto parsed = manifest::parse(yaml, "test.yaml");
+  REQUIRE(parsed.readable);
+  return pods_of_node(parsed.objects, membership);
+}
+
+const char* const kAmbient = "{istio.io/dataplane-mode: ambient}";
+const char* const kNone = "{istio.io/dataplane-mode: none}";
+const Case kWanted{kAmbient, "{}", "{}", "", true};
+
+}  // namespace
+
+TEST_CASE("labels, host network and sidecars decide who is in the mesh") {
+  const std::vector<Case> cases{{kAmbient, "{}", "{}", "", true},
+                                {kAmbient, "{istio.io/dataplane-mode: other}", "{}", "", true},
+                                {kAmbient, kNone, "{}", "", false},
+                                {"{}", kAmbient, "{}", "", true},
+                                {"{}", "{}", "{}", "", false},
+                                {kAmbient, kAmbient, "{}", "hostNetwork: true,", false},
+                                {kAmbient, kAmbient, "{sidecar.istio.io/status: '{}'}", "", false}};
+  for (const auto& c : cases) {
+    INFO(yaml_of(c));
+    const auto found = pods(yaml_of(c));
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].wanted == c.wanted);
+    CHECK_FALSE(found[0].reason.empty());
+  }
+}
+
+TEST_CASE("what the agent knows of a pod comes from the object") {
+  const auto found = pods(yaml_of(kWanted));
+  REQUIRE(found.size() == 1);
+  CHECK(found[0].uid == "u1");
+  CHECK(found[0].full_name() == "shop/front");
+  CHECK(found[0].service_account == "front");
+  CHECK(found[0].ips.size() == 2);
+  CHECK(found[0].running);
+  CHECK_FALSE(found[0].finished);
+}
+
+TEST_CASE("pods of other nodes, and of none, are not ours") {
+  CHECK(pods(yaml_of(kWanted), {"n2"}).empty());
+  CHECK(pods(yaml_of(kWanted), {""}).empty());
+  CHECK(pods("{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: shop}, spec: {containers: []}}", {""}).empty());
+}
+
+TEST_CASE("excluded namespaces, node proxies and node agents stay outside") {
+  Membership excluded{"n1"};
+  excluded.excluded_namespaces = {"shop"};
+  CHECK_FALSE(pods(yaml_of(kWanted), excluded).at(0).wanted);
+  Membership proxies{"n1"};
+  proxies.system_namespace = "shop";
+  CHECK(pods(yaml_of(kWanted), proxies).at(0).wanted);
+  const Case ztunnel{kAmbient, "{app: ztunnel}", "{}", "", false};
+  CHECK_FALSE(pods(yaml_of(ztunnel), proxies).at(0).wanted);
+  CHECK(pods(yaml_of(ztunnel)).at(0).wanted);
+  Membership agents{"n1"};
+  agents.agent_namespace = "shop";
+  auto text = yaml_of(kWanted);
+  text.replace(text.find("name: front,"), 11, "name: istio-cni-node-x1");
+  CHECK_FALSE(pods(text, agents).at(0).wanted);
+}
+
+TEST_CASE("a pod without a UID has its name for one, and a UID counts once") {
+  const char* text =
+      "{apiVersion: v1, kind: Pod, metadata: {name: a, namespace: shop}, spec: {nodeName: n1}}\n---\n"
+      "{apiVersion: v1, kind: Pod, metadata: {name: b, namespace: shop, uid: same}, spec: {nodeName: n1}}\n---\n"
+      "{apiVersion: v1, kind: Pod, metadata: {name: c, namespace: shop, uid: same}, spec: {nodeName: n1}}\n";
+  const auto found = pods(text);
+  REQUIRE(found.size() == 2);
+  CHECK(found[0].uid == "shop/a");
+  CHECK(found[1].name == "b");
+}

@@ -1,0 +1,49 @@
+#include "cni-plugin/agent/kernel_pod_network.h"
+
+#include "lib/async/cross_thread.h"
+
+namespace weft::cni::agent {
+namespace {
+
+template <typename T>
+Task<Result<T>> blocking(std::function<Result<T>()> work) {
+  auto result = work();
+  co_return std::move(result);
+}
+
+// Runs `work` on the thread of `there`.
+template <typename T>
+Task<Result<T>> run_on(Loop& here, Loop& there, std::function<Result<T>()> work) {
+  std::function<Task<Result<T>>()> start = [work = std::move(work)] { return blocking<T>(work); };
+  auto result = co_await call_on<Result<T>>(here, there, std::move(start));
+  co_return std::move(result);
+}
+
+Result<NetnsScanPtr> scan_shared(const NetnsPlaces& places) {
+  WEFT_TRY(auto scan, scan_netns(places));
+  return std::make_shared<const NetnsScan>(std::move(scan));
+}
+
+}  // namespace
+
+Task<Result<void>> KernelPodNetwork::redirect(NetnsPtr netns) {
+  return run_on<void>(loop_, urgent_, [netns, this] { return redirect::apply(netns->fd, options_); });
+}
+
+Task<Result<void>> KernelPodNetwork::release(NetnsPtr netns) {
+  return run_on<void>(loop_, urgent_, [netns] { return redirect::remove(netns->fd); });
+}
+
+Task<Result<bool>> KernelPodNetwork::is_redirected(NetnsPtr netns) {
+  return run_on<bool>(loop_, background_, [netns, this] { return redirect::verify(netns->fd, options_); });
+}
+
+Task<Result<NetnsPtr>> KernelPodNetwork::open(std::string path) {
+  return run_on<NetnsPtr>(loop_, urgent_, [path = std::move(path), this] { return open_netns(path, places_); });
+}
+
+Task<Result<NetnsScanPtr>> KernelPodNetwork::scan() {
+  return run_on<NetnsScanPtr>(loop_, background_, [this] { return scan_shared(places_); });
+}
+
+}  // namespace weft::cni::agent

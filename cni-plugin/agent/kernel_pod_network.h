@@ -1,0 +1,31 @@
+// PodNetwork on the kernel: blocking work, done on helper threads.
+#pragma once
+
+#include "cni-plugin/agent/pod_network.h"
+#include "cni-plugin/redirect/redirect.h"
+#include "lib/async/loop.h"
+
+namespace weft::cni::agent {
+
+class KernelPodNetwork final : public PodNetwork {
+ public:
+  // Work that somebody waits for runs on `urgent`, looking after pods on `background`; both are loops of threads that may
+  // block, and run until every call has ended. `loop` is the caller's.
+  KernelPodNetwork(Loop& loop, Loop& urgent, Loop& background, redirect::Options options, NetnsPlaces places)
+      : loop_(loop), urgent_(urgent), background_(background), options_(options), places_(std::move(places)) {}
+
+  Task<Result<void>> redirect(NetnsPtr netns) override;
+  Task<Result<void>> release(NetnsPtr netns) override;
+  Task<Result<bool>> is_redirected(NetnsPtr netns) override;
+  Task<Result<NetnsPtr>> open(std::string path) override;
+  Task<Result<NetnsScanPtr>> scan() override;
+
+ private:
+  Loop& loop_;
+  Loop& urgent_;
+  Loop& background_;
+  const redirect::Options options_;
+  const NetnsPlaces places_;
+};
+
+}  // namespace weft::cni::agent

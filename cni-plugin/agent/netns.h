@@ -1,0 +1,79 @@
+// Network namespaces of this node: opening one, listing all, finding the one of a pod.
+//
+// How a running pod's namespace is found: every namespace that a process is in (/proc/PID/ns/net) or that is mounted where
+// container runtimes and ip(8) mount them is entered once and its addresses are listed; the pod's is the one that holds an
+// address of the pod. Being found by address and not by process, a foreign process inside the namespace changes nothing.
+// When several hold it (a privileged pod can give itself any address, and two clusters on one machine may use the same), one
+// is taken only if it is the one remembered, or the only one with a process of the pod's cgroup, or the one the pod object
+// names; otherwise none is. The node's own namespace is never anybody's.
+//
+// Every function here blocks for some milliseconds: call them off the loop. Thread-safe; the calling thread stays where it
+// is.
+#pragma once
+
+#include <sys/types.h>
+
+#include <compare>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cni-plugin/agent/pod_info.h"
+#include "lib/base/clock.h"
+#include "lib/base/fd.h"
+#include "lib/base/ip.h"
+#include "lib/base/result.h"
+
+namespace weft::cni::agent {
+
+// What makes two descriptors the same namespace; a number may be used again once a namespace is gone.
+struct NetnsId {
+  dev_t device = 0;
+  ino_t inode = 0;
+  friend auto operator<=>(const NetnsId&, const NetnsId&) = default;
+};
+
+// An open namespace; it exists as long as this does.
+struct Netns {
+  Fd fd;
+  NetnsId id;
+  std::string path;  // where it was opened
+};
+using NetnsPtr = std::shared_ptr<const Netns>;
+
+// Where a node keeps namespaces.
+struct NetnsPlaces {
+  std::string proc = "/proc";
+  std::vector<std::string> directories{"/run/netns", "/var/run/netns"};
+};
+
+// The namespace at `path`. kInvalidArgument for a file that is none, and for the node's own.
+Result<NetnsPtr> open_netns(const std::string& path, const NetnsPlaces& places);
+
+struct NetnsCandidate {
+  NetnsId id;
+  std::string path;                  // where it can be opened now
+  std::vector<IpAddress> addresses;  // without loopback and link-local ones
+  std::set<std::string> pod_uids;    // of the cgroups of its processes
+};
+
+struct NetnsScan {
+  MonotonicTime taken{};  // when it began; set by the caller
+  std::vector<NetnsCandidate> found;
+  bool holds(const NetnsId& id) const;
+};
+
+// Fails only when /proc cannot be read; what vanishes meanwhile is left out.
+Result<NetnsScan> scan_netns(const NetnsPlaces& places);
+
+// kNotFound when no namespace holds an address of the pod, kDenied when several do and nothing tells which is right.
+Result<const NetnsCandidate*> match_netns(const NetnsScan& scan, const PodInfo& pod,
+                                          const std::optional<NetnsId>& remembered);
+
+// The UID of the pod that a process belongs to, from the text of /proc/PID/cgroup; none when it names none.
+std::optional<std::string> pod_uid_of_cgroup(std::string_view text);
+
+}  // namespace weft::cni::agent

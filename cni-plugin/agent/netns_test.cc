@@ -1,0 +1,82 @@
+#include "cni-plugin/agent/netns.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace weft;
+using namespace weft::cni::agent;
+
+namespace {
+
+IpAddress ip(const char* text) { return IpAddress::parse(text).value(); }
+
+NetnsCandidate candidate(ino_t inode, std::vector<IpAddress> addresses, std::set<std::string> uids = {}) {
+  return {{4, inode}, "/run/netns/n" + std::to_string(inode), std::move(addresses), std::move(uids)};
+}
+
+PodInfo pod(std::vector<IpAddress> ips) {
+  PodInfo info;
+  info.uid = "uid-1";
+  info.name = "front";
+  info.namespace_name = "shop";
+  info.ips = std::move(ips);
+  return info;
+}
+
+}  // namespace
+
+TEST_CASE("a pod's namespace is the one that holds one of its addresses") {
+  NetnsScan scan;
+  scan.found = {candidate(1, {ip("10.0.0.1"), ip("fd00::1")}), candidate(2, {ip("10.0.0.2")}), candidate(3, {})};
+  CHECK(match_netns(scan, pod({ip("10.0.0.2")}), {}).value()->id.inode == 2);
+  CHECK(match_netns(scan, pod({ip("10.9.9.9"), ip("fd00::1")}), {}).value()->id.inode == 1);
+  CHECK(match_netns(scan, pod({ip("10.0.0.3")}), {}).error().code() == ErrorCode::kNotFound);
+  CHECK(match_netns(scan, pod({}), {}).error().code() == ErrorCode::kNotFound);
+  CHECK(scan.holds({4, 3}));
+  CHECK_FALSE(scan.holds({4, 9}));
+  CHECK_FALSE(scan.holds({5, 3}));
+}
+
+TEST_CASE("of several namespaces with the address none is taken unless something tells") {
+  NetnsScan scan;
+  scan.found = {candidate(1, {ip("10.0.0.1")}, {"another"}), candidate(2, {ip("10.0.0.1")}), candidate(3, {ip("10.0.0.1")})};
+  auto wanted = pod({ip("10.0.0.1")});
+  CHECK(match_netns(scan, wanted, {}).error().code() == ErrorCode::kDenied);
+  CHECK(match_netns(scan, wanted, NetnsId{4, 9}).error().code() == ErrorCode::kDenied);
+
+  SECTION("it was that one before") { CHECK(match_netns(scan, wanted, NetnsId{4, 3}).value()->id.inode == 3); }
+  SECTION("a process of the pod is in one") {
+    scan.found[1].pod_uids = {"uid-1"};
+    CHECK(match_netns(scan, wanted, {}).value()->id.inode == 2);
+    scan.found[2].pod_uids = {"uid-1"};
+    CHECK(match_netns(scan, wanted, {}).error().code() == ErrorCode::kDenied);
+  }
+  SECTION("the object names one of them") {
+    wanted.netns_hint = "/run/netns/n1";
+    CHECK(match_netns(scan, wanted, {}).value()->id.inode == 1);
+  }
+  SECTION("the object names one that does not hold the address") {
+    scan.found.push_back(candidate(4, {ip("10.0.0.4")}));
+    wanted.netns_hint = "/run/netns/n4";
+    CHECK(match_netns(scan, wanted, {}).error().code() == ErrorCode::kDenied);
+  }
+}
+
+TEST_CASE("the pod of a process is read from its cgroup") {
+  const std::string uid = "2b7c4e1a-9d3f-4c5b-8a6e-0f1d2c3b4a59";
+  const std::vector<std::string> named{
+      "0::/kubepods/burstable/pod" + uid + "/3f2a1b", "12:cpu:/other\n11:pids:/kubepods/besteffort/pod" + uid + "/3f2a1b\n",
+      "0::/kubepods.slice/kubepods-burstable.slice/"
+      "kubepods-burstable-pod2b7c4e1a_9d3f_4c5b_8a6e_0f1d2c3b4a59.slice/cri-containerd-3f2a1b.scope",
+      "0::/../pod2b7c4e1a9d3f4c5b8a6e0f1d2c3b4a59/x"};
+  for (const auto& text : named) {
+    INFO(text);
+    CHECK(pod_uid_of_cgroup(text) == uid);
+  }
+  for (const auto* text :
+       {"", "0::/", "0::/kubepods/crio-3f2a1b", "0::/kubepods/pod123/x", "0::/user.slice",
+        "0::/pod2b7c4e1a-9d3f-4c5b-8a6e-0f1d2c3b4a591/x", "0::/xpod2b7c4e1a-9d3f-4c5b-8a6e-0f1d2c3b4a59/x",
+        "0::/pod2b7c4e1a-9d3f\n-4c5b-8a6e-0f1d2c3b4a59"}) {
+    INFO(text);
+    CHECK_FALSE(pod_uid_of_cgroup(text).has_value());
+  }
+}

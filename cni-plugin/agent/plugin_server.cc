@@ -1,0 +1,133 @@
+#include "cni-plugin/agent/plugin_server.h"
+
+#include <nlohmann/json.hpp>
+
+#include "lib/base/log.h"
+
+namespace weft::cni::agent {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kTarget = "agent";
+constexpr const char* kPluginTarget = "cni-plugin";
+constexpr const char* kOpenMetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+admin::Response answer(int status, std::string body) {
+  admin::Response response;
+  response.status = status;
+  response.body = std::move(body);
+  return response;
+}
+
+void say(const PluginLine& line) {
+  std::vector<log::Field> fields;
+  for (const auto& [key, value] : line.labels) fields.push_back({key, value});
+  log::write(line.level, kPluginTarget, line.message, fields.data(), fields.size());
+}
+
+json describe(const PodRecord& pod, zds::LinkId newest) {
+  json row;
+  row["uid"] = pod.info.uid;
+  row["pod"] = pod.info.full_name();
+  row["wanted"] = pod.wish == Wish::kIn ? "in" : pod.wish == Wish::kOut ? "out" : "gone";
+  row["why"] = pod.info.reason;
+  row["namespace"] = pod.netns ? pod.netns->path : "";
+  row["rules"] = pod.rules == Rules::kPresent ? "present" : pod.rules == Rules::kUnknown ? "unknown" : "absent";
+  row["served"] = pod.served_by(newest);
+  row["next"] = to_string(next_step(pod, newest));
+  row["error"] = pod.error;
+  return row;
+}
+
+}  // namespace
+
+PluginServer::PluginServer(Loop& loop, PodSource& source, PodNetwork& network, Reconciler& reconciler, Metrics& metrics,
+                           std::string host)
+    : loop_(loop), source_(source), network_(network), reconciler_(reconciler), metrics_(metrics), host_(std::move(host)) {}
+
+Task<admin::Response> PluginServer::plugin_request(admin::Request request, StopToken stop) {
+  if (request.path == "/pods" && request.method == "GET") {
+    auto page = answer(200, pods_page());
+    page.content_type = "application/json";
+    co_return page;
+  }
+  if (request.path != "/cmdadd") co_return answer(404, "no such page\n");
+  if (request.method != "POST") co_return answer(405, "POST only\n");
+  int status = 200;
+  std::string text;
+  auto event = parse_add_event(request.body);
+  if (!event) {
+    status = 400;
+    text = event.error().message();
+  } else {
+    const auto name = event->pod_namespace + "/" + event->pod_name;
+    auto enrolled = co_await enrol(std::move(*event), stop);
+    if (!enrolled) {
+      status = 500;
+      text = "pod " + name + " is not enrolled: " + enrolled.error().message();
+    }
+  }
+  metrics_.plugin_requests.with({{"response_code", std::to_string(status)}}).add();
+  if (status != 200) WEFT_LOG(kWarn, kTarget, "refused the cni plugin", {"status", std::to_string(status)}, {"error", text});
+  co_return answer(status, std::move(text));
+}
+
+Task<Result<void>> PluginServer::enrol(AddEvent event, StopToken stop) {
+  Deadline deadline(loop_, kAnswerLimit, stop);
+  auto info = co_await look_up(event.pod_namespace, event.pod_name, deadline.token());
+  if (!info) co_return fail(std::move(info).error());
+  if (info->ips.empty()) info->ips = event.ips;  // the source will have them later
+  auto path = host_ + event.netns;
+  auto netns = co_await network_.open(std::move(path));
+  if (!netns) co_return fail(std::move(netns).error());
+  auto added = co_await reconciler_.add(std::move(*info), std::move(*netns), deadline.token());
+  co_return added;
+}
+
+Task<Result<PodInfo>> PluginServer::look_up(std::string namespace_name, std::string name, StopToken stop) {
+  for (int look = 0;; ++look) {
+    source_.refresh();
+    const auto* pod = source_.find(namespace_name, name);
+    if (pod && pod->wanted && !pod->finished) co_return *pod;
+    if (look >= kLooks) {
+      if (!pod) co_return fail(ErrorCode::kNotFound, "no such pod on this node");
+      co_return fail(ErrorCode::kDenied,
+                     "it does not belong into the mesh: " + (pod->finished ? "it has ended" : pod->reason));
+    }
+    auto slept = co_await sleep_for(loop_, kLookPause, stop);
+    if (!slept) co_return fail(ErrorCode::kTimeout, "no such pod on this node yet");
+  }
+}
+
+std::string PluginServer::pods_page() const {
+  auto rows = json::array();
+  for (const auto& [uid, pod] : reconciler_.pods()) rows.push_back(describe(*pod, reconciler_.newest_proxy()));
+  return rows.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+Task<admin::Response> PluginServer::log_request(admin::Request request, StopToken) {
+  if (request.path != "/log") co_return answer(404, "no such page\n");
+  if (request.method != "POST") co_return answer(405, "POST only\n");
+  std::size_t dropped = 0;
+  auto lines = parse_log_lines(request.body, dropped);
+  if (!lines) co_return answer(400, lines.error().message());
+  for (const auto& line : *lines) say(line);
+  if (dropped > 0) WEFT_LOG(kWarn, kPluginTarget, "lines that cannot be read", {"count", std::to_string(dropped)});
+  co_return answer(200, "");
+}
+
+Task<admin::Response> PluginServer::probe_request(admin::Request request, StopToken) {
+  if (request.path == "/healthz") co_return answer(200, "ok\n");
+  if (request.path != "/readyz") co_return answer(404, "no such page\n");
+  co_return ready_ ? answer(200, "ready\n") : answer(503, "not ready\n");
+}
+
+Task<admin::Response> PluginServer::metrics_request(admin::Request request, StopToken) {
+  if (request.path != "/metrics") co_return answer(404, "no such page\n");
+  auto page = answer(200, metrics_.registry.text());
+  page.content_type = kOpenMetrics;
+  co_return page;
+}
+
+}  // namespace weft::cni::agent

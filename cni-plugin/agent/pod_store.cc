@@ -1,0 +1,81 @@
+#include "cni-plugin/agent/pod_store.h"
+
+namespace weft::cni::agent {
+
+std::string_view to_string(Step step) {
+  switch (step) {
+    case Step::kNone: return "none";
+    case Step::kFind: return "find namespace";
+    case Step::kRedirect: return "redirect";
+    case Step::kRelease: return "take rules away";
+    case Step::kAnnounce: return "announce to ztunnel";
+    case Step::kRevoke: return "revoke at ztunnel";
+    case Step::kForget: return "forget";
+  }
+  return "unknown";
+}
+
+Step next_step(const PodRecord& pod, zds::LinkId newest) {
+  switch (pod.wish) {
+    case Wish::kGone: return pod.told ? Step::kRevoke : Step::kForget;
+    case Wish::kOut:
+      if (pod.rules != Rules::kAbsent) return pod.netns ? Step::kRelease : Step::kFind;
+      return pod.told ? Step::kRevoke : Step::kForget;
+    case Wish::kIn: break;
+  }
+  if (pod.lost) return Step::kRevoke;
+  if (!pod.netns) return pod.info.ips.empty() ? Step::kNone : Step::kFind;
+  if (pod.rules != Rules::kPresent) return Step::kRedirect;
+  if (newest == 0 || pod.acked_by == newest || pod.replaying_to == newest) return Step::kNone;
+  return Step::kAnnounce;
+}
+
+void take_offer(PodRecord& pod) {
+  if (!pod.offer) return;
+  auto offer = std::move(*pod.offer);
+  pod.offer.reset();
+  if (pod.waiting) {
+    pod.waiting->outcome = fail(ErrorCode::kCancelled, "asked for again meanwhile");
+    pod.waiting->done.set();
+  }
+  pod.waiting = std::move(offer.verdict);
+  pod.failures = 0;
+  pod.error.clear();
+  if (pod.netns && pod.netns->id == offer.netns->id) return;
+  // A new sandbox: a proxy that serves the old one replaces it when it is told of the new.
+  pod.netns = std::move(offer.netns);
+  pod.rules = Rules::kAbsent;
+  pod.acked_by = pod.replaying_to = 0;
+  pod.lost = false;
+}
+
+void lose_namespace(PodRecord& pod) {
+  pod.netns = nullptr;
+  pod.rules = Rules::kAbsent;
+  pod.acked_by = pod.replaying_to = 0;
+  pod.lost = pod.told;
+}
+
+PodRecordPtr PodStore::find(const std::string& uid) const {
+  const auto found = pods_.find(uid);
+  return found == pods_.end() ? nullptr : found->second;
+}
+
+std::vector<zds::SnapshotPod> PodStore::snapshot(zds::LinkId link) {
+  std::vector<zds::SnapshotPod> result;
+  for (const auto& [uid, pod] : pods_) {
+    const bool out = pod->wish == Wish::kGone || pod->lost || (pod->wish == Wish::kOut && pod->rules == Rules::kAbsent);
+    if (out) continue;
+    const bool whole = pod->netns && (pod->wish == Wish::kOut || pod->rules == Rules::kPresent);
+    result.push_back({handover_of(pod->info), whole ? handover_of(pod->netns) : nullptr});
+    pod->told = true;
+    if (whole) pod->replaying_to = link;
+  }
+  return result;
+}
+
+zds::Pod handover_of(const PodInfo& info) { return {info.uid, info.name, info.namespace_name, info.service_account}; }
+
+zds::NetnsPtr handover_of(const NetnsPtr& netns) { return {netns, &netns->fd}; }
+
+}  // namespace weft::cni::agent

@@ -1,0 +1,346 @@
+#include "cni-plugin/agent/reconciler.h"
+
+#include <algorithm>
+#include <set>
+
+#include "lib/base/log.h"
+
+namespace weft::cni::agent {
+namespace {
+
+constexpr const char* kTarget = "agent";
+
+Duration retry_pause(unsigned failures) {
+  Duration pause = Reconciler::kRetryMin;
+  for (unsigned i = 1; i < failures && pause < Reconciler::kRetryMax; ++i) pause *= 2;
+  return std::min(pause, Reconciler::kRetryMax);
+}
+
+}  // namespace
+
+Reconciler::Reconciler(Loop& loop, io::PacketNetwork& packets, PodNetwork& network, Memory& memory, Metrics& metrics)
+    : loop_(loop),
+      network_(network),
+      memory_(memory),
+      metrics_(metrics),
+      server_(loop, packets, *this),
+      scope_(loop),
+      scanned_(loop) {
+  metrics_.registry.before_text([this] { refresh_gauges(); });
+}
+
+Task<void> Reconciler::run(StopToken stop) {
+  co_await server_.run(stop);
+  scope_.request_stop();
+  co_await scope_.join();
+}
+
+void Reconciler::update(const PodSet& set) {
+  std::set<std::string> seen;
+  outside_ = 0;
+  for (const auto& info : set.pods) {
+    seen.insert(info.uid);
+    auto pod = store_.find(info.uid);
+    if (!pod && (info.finished || (!info.wanted && !memory_.contains(info.uid)))) {
+      outside_ += info.finished ? 0 : 1;
+      continue;
+    }
+    if (!pod) {
+      ensure(info);
+      continue;
+    }
+    const Wish wish = info.finished ? Wish::kGone : info.wanted ? Wish::kIn : Wish::kOut;
+    if (pod->info == info && pod->wish == wish) continue;
+    metrics_.pods_updated.add();
+    pod->info = info;
+    pod->since = loop_.now();
+    set_wish(*pod, wish);
+    pod->changed.set();
+  }
+  if (!set.complete) return;
+  for (const auto& [uid, pod] : store_.pods()) {
+    if (seen.contains(uid) || pod->wish == Wish::kGone) continue;
+    metrics_.pods_deleted.add();
+    set_wish(*pod, Wish::kGone);
+    pod->changed.set();
+  }
+  // Pods that went while no agent ran.
+  std::vector<std::string> stale;
+  for (const auto& [uid, netns] : memory_.pods()) {
+    if (!seen.contains(uid) && !store_.find(uid)) stale.push_back(uid);
+  }
+  for (const auto& uid : stale) {
+    auto forgotten = memory_.forget(uid);
+    if (!forgotten) WEFT_LOG(kWarn, kTarget, "cannot write memory", {"error", forgotten.error().message()});
+  }
+}
+
+PodRecordPtr Reconciler::ensure(const PodInfo& info) {
+  if (auto known = store_.find(info.uid)) return known;
+  metrics_.pods_added.add();
+  auto pod = std::make_shared<PodRecord>(loop_, info);
+  pod->wish = info.wanted ? Wish::kIn : Wish::kOut;
+  pod->since = loop_.now();
+  if (memory_.contains(info.uid)) pod->rules = Rules::kUnknown;
+  store_.insert(pod);
+  scope_.spawn(keep(pod));
+  return pod;
+}
+
+void Reconciler::set_wish(PodRecord& pod, Wish wish) {
+  if (pod.wish == wish) return;
+  pod.wish = wish;
+  pod.failures = 0;
+  pod.error.clear();
+}
+
+Task<Result<void>> Reconciler::add(PodInfo info, NetnsPtr netns, StopToken stop) {
+  if (scope_.stop_requested()) co_return fail(ErrorCode::kUnavailable, "the node agent is ending");
+  auto pod = ensure(info);
+  auto verdict = std::make_shared<Verdict>(loop_);
+  if (pod->offer) {
+    pod->offer->verdict->outcome = fail(ErrorCode::kCancelled, "asked for again meanwhile");
+    pod->offer->verdict->done.set();
+  }
+  pod->offer = PodRecord::Offer{std::move(netns), verdict};
+  pod->since = loop_.now();
+  pod->changed.set();
+  auto done = co_await verdict->done.wait(stop);
+  if (!done) {
+    const auto step = to_string(next_step(*pod, server_.newest()));
+    co_return fail(ErrorCode::kTimeout, fmt::format("pod is not enrolled in time, next step: {}{}{}", step,
+                                                    pod->error.empty() ? "" : "; ", pod->error));
+  }
+  co_return verdict->outcome;
+}
+
+Task<void> Reconciler::keep(PodRecordPtr pod) {
+  while (!scope_.stop_requested()) {
+    take_offer(*pod);
+    pod->changed.reset();
+    const Step step = next_step(*pod, server_.newest());
+    if (step == Step::kForget) break;
+    if (step == Step::kNone) {
+      settle_if_done(*pod);
+      const Duration until_look(kVerifyInterval - Duration(loop_.random().below(kVerifyInterval.count() / 5)));
+      const bool changed = co_await change_within(pod, until_look);
+      if (!changed) co_await look_after(pod);
+      continue;
+    }
+    auto done = co_await carry_out(step, pod);
+    count(step, done);
+    if (done) {
+      pod->failures = 0;
+      pod->error.clear();
+      continue;
+    }
+    if (scope_.stop_requested()) break;
+    failed(*pod, step, done.error());
+    const bool changed = co_await change_within(pod, retry_pause(pod->failures));
+    (void)changed;
+  }
+  take_offer(*pod);
+  settle(*pod, fail(ErrorCode::kUnavailable,
+                    scope_.stop_requested() ? "the node agent is ending" : "the pod does not belong into the mesh"));
+  if (scope_.stop_requested()) co_return;
+  auto forgotten = memory_.forget(pod->info.uid);
+  if (!forgotten) WEFT_LOG(kWarn, kTarget, "cannot write memory", {"error", forgotten.error().message()});
+  store_.erase(pod->info.uid);
+  WEFT_LOG(kInfo, kTarget, "pod left the mesh", {"pod", pod->info.full_name()}, {"uid", pod->info.uid});
+}
+
+Task<bool> Reconciler::change_within(PodRecordPtr pod, Duration limit) {
+  Deadline deadline(loop_, limit, scope_.token());
+  auto changed = co_await pod->changed.wait(deadline.token());
+  co_return changed.has_value() || scope_.stop_requested();
+}
+
+Task<Result<void>> Reconciler::carry_out(Step step, PodRecordPtr pod) {
+  switch (step) {
+    case Step::kFind: {
+      auto found = co_await find_namespace(pod);
+      co_return found;
+    }
+    case Step::kRedirect: {
+      auto redirected = co_await redirect(pod);
+      co_return redirected;
+    }
+    case Step::kRelease: {
+      auto released = co_await network_.release(pod->netns);
+      if (released) {
+        pod->rules = Rules::kAbsent;
+        WEFT_LOG(kInfo, kTarget, "rules taken away", {"pod", pod->info.full_name()}, {"uid", pod->info.uid});
+      }
+      co_return released;
+    }
+    case Step::kAnnounce: {
+      auto announced = co_await announce(pod);
+      co_return announced;
+    }
+    case Step::kRevoke: {
+      auto revoked = co_await server_.remove(pod->info.uid, scope_.token());
+      if (revoked) {
+        pod->told = pod->lost = false;
+        pod->acked_by = pod->replaying_to = 0;
+      }
+      co_return revoked;
+    }
+    case Step::kNone:
+    case Step::kForget: break;
+  }
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Reconciler::find_namespace(PodRecordPtr pod) {
+  auto seen = co_await scan(std::max(pod->since, loop_.now() - kScanAge));
+  if (!seen) co_return fail(std::move(seen).error());
+  auto match = match_netns(**seen, pod->info, memory_.namespace_of(pod->info.uid));
+  if (!match) co_return fail(std::move(match).error());
+  const NetnsId wanted = (*match)->id;
+  auto path = (*match)->path;
+  auto opened = co_await network_.open(std::move(path));
+  if (!opened) co_return fail(std::move(opened).error());
+  if ((*opened)->id != wanted) co_return fail(ErrorCode::kUnavailable, "the network namespace changed while it was opened");
+  pod->netns = std::move(*opened);
+  // Rules of an earlier agent may be there.
+  pod->rules = Rules::kUnknown;
+  WEFT_LOG(kInfo, kTarget, "network namespace found", {"pod", pod->info.full_name()}, {"path", pod->netns->path});
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Reconciler::redirect(PodRecordPtr pod) {
+  auto remembered = memory_.remember(pod->info.uid, pod->netns->id);
+  if (!remembered) co_return fail(std::move(remembered).error().within("remember the pod"));
+  if (pod->rules == Rules::kUnknown) {
+    auto present = co_await network_.is_redirected(pod->netns);
+    if (present && *present) {
+      pod->rules = Rules::kPresent;
+      co_return Result<void>{};
+    }
+  }
+  auto applied = co_await network_.redirect(pod->netns);
+  if (!applied) co_return applied;
+  pod->rules = Rules::kPresent;
+  WEFT_LOG(kInfo, kTarget, "pod redirected", {"pod", pod->info.full_name()}, {"uid", pod->info.uid});
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Reconciler::announce(PodRecordPtr pod) {
+  pod->told = true;
+  auto identity = handover_of(pod->info);
+  auto netns = handover_of(pod->netns);
+  auto served = co_await server_.add(std::move(identity), std::move(netns), scope_.token());
+  if (!served) co_return fail(std::move(served).error());
+  pod->acked_by = *served;
+  WEFT_LOG(kInfo, kTarget, "pod is served", {"pod", pod->info.full_name()}, {"uid", pod->info.uid});
+  co_return Result<void>{};
+}
+
+Task<void> Reconciler::look_after(PodRecordPtr pod) {
+  if (pod->wish != Wish::kIn || !pod->netns || pod->rules != Rules::kPresent) co_return;
+  metrics_.verifications.add();
+  auto seen = co_await scan(loop_.now() - kScanAge);
+  if (seen && !(*seen)->holds(pod->netns->id)) {
+    // The scan may be older than the namespace; one that began now is not.
+    seen = co_await scan(loop_.now());
+    if (seen && !(*seen)->holds(pod->netns->id)) {
+      metrics_.lost_namespaces.add();
+      WEFT_LOG(kWarn, kTarget, "network namespace is gone", {"pod", pod->info.full_name()}, {"path", pod->netns->path});
+      lose_namespace(*pod);
+      co_return;
+    }
+  }
+  auto present = co_await network_.is_redirected(pod->netns);
+  if (present && *present) co_return;
+  metrics_.repairs.add();
+  WEFT_LOG(kError, kTarget, "rules of a pod are missing or altered, repairing", {"pod", pod->info.full_name()},
+           {"error", present ? "not as applied" : present.error().message()});
+  pod->rules = Rules::kAbsent;
+}
+
+Task<Result<NetnsScanPtr>> Reconciler::scan(MonotonicTime not_before) {
+  while (!last_scan_ || last_scan_began_ < not_before) {
+    if (scanning_) {
+      auto other = co_await scanned_.wait();
+      (void)other;
+      continue;
+    }
+    scanning_ = true;
+    scanned_.reset();
+    const auto began = loop_.now();
+    auto done = co_await network_.scan();
+    scanning_ = false;
+    scanned_.set();
+    if (!done) co_return done;
+    last_scan_ = std::move(*done);
+    last_scan_began_ = began;
+  }
+  co_return last_scan_;
+}
+
+void Reconciler::count(Step step, const Result<void>& outcome) {
+  const auto code = outcome ? std::string("ok") : std::string(to_string(outcome.error().code()));
+  metrics_.steps.with({{"step", std::string(to_string(step))}, {"outcome", code}}).add();
+}
+
+void Reconciler::failed(PodRecord& pod, Step step, const Error& error) {
+  ++pod.failures;
+  if (pod.error != error.message()) {
+    WEFT_LOG(kWarn, kTarget, "pod is not where it should be", {"pod", pod.info.full_name()}, {"uid", pod.info.uid},
+             {"step", std::string(to_string(step))}, {"error", error.message()});
+  }
+  pod.error = error.message();
+  settle(pod, fail(Error(error)));
+}
+
+void Reconciler::settle(PodRecord& pod, Result<void> outcome) {
+  if (!pod.waiting) return;
+  pod.waiting->outcome = std::move(outcome);
+  pod.waiting->done.set();
+  pod.waiting = nullptr;
+}
+
+void Reconciler::settle_if_done(PodRecord& pod) {
+  const auto newest = server_.newest();
+  if (pod.served_by(newest)) {
+    settle(pod, {});
+  } else if (newest == 0) {
+    settle(pod, fail(ErrorCode::kUnavailable, "no ztunnel connection"));
+  }
+}
+
+void Reconciler::answered(zds::LinkId link, const std::string& uid, Result<void> outcome) {
+  auto pod = store_.find(uid);
+  if (!pod || pod->replaying_to != link) return;
+  pod->replaying_to = 0;
+  if (outcome) {
+    pod->acked_by = link;
+  } else {
+    failed(*pod, Step::kAnnounce, outcome.error());
+  }
+  pod->changed.set();
+}
+
+void Reconciler::links_changed(zds::LinkId newest, std::size_t count) {
+  metrics_.ztunnels.set(static_cast<double>(count));
+  for (const auto& [uid, pod] : store_.pods()) {
+    if (pod->replaying_to != newest) pod->replaying_to = 0;
+    pod->changed.set();
+  }
+}
+
+void Reconciler::refresh_gauges() {
+  std::size_t enrolled = 0, pending = 0, leaving = 0, unenforced = 0;
+  for (const auto& [uid, pod] : store_.pods()) {
+    auto& state = pod->wish != Wish::kIn ? leaving : pod->served_by(server_.newest()) ? enrolled : pending;
+    ++state;
+    unenforced += pod->unenforced() ? 1 : 0;
+  }
+  metrics_.pods.with({{"state", "enrolled"}}).set(static_cast<double>(enrolled));
+  metrics_.pods.with({{"state", "pending"}}).set(static_cast<double>(pending));
+  metrics_.pods.with({{"state", "leaving"}}).set(static_cast<double>(leaving));
+  metrics_.pods.with({{"state", "outside"}}).set(static_cast<double>(outside_));
+  metrics_.unenforced.set(static_cast<double>(unenforced));
+}
+
+}  // namespace weft::cni::agent

@@ -1,0 +1,222 @@
+#include "cni-plugin/agent/settings.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "lib/base/log.h"
+#include "lib/manifest/documents.h"
+
+namespace weft::cni::agent {
+
+const char* const kHelp =
+    "weft-agent: enrols the pods of a node into the mesh.\n"
+    "\n"
+    "  --log_output_level LEVELS   info, or default:info,cni-plugin:debug (none fatal error warn info debug)\n"
+    "  --log_as_json               log lines as JSON\n"
+    "\n"
+    "Everything else comes from the environment:\n"
+    "  NODE_NAME                    this node; required\n"
+    "  MANIFEST_DIR                 folder of Kubernetes manifests, watched; required\n"
+    "  CNI_AGENT_RUN_DIR            the CNI plugin's sockets            [/var/run/istio-cni]\n"
+    "  ZTUNNEL_UDS_ADDRESS          socket for node proxies             [/var/run/ztunnel/ztunnel.sock]\n"
+    "  MONITORING_PORT              /metrics; 0: none                   [15014]\n"
+    "  READINESS_PORT               /readyz and /healthz                [8000]\n"
+    "  EXCLUDE_NAMESPACES           namespaces left out, comma-separated\n"
+    "  POD_NAMESPACE                the agent's own namespace           [istio-system]\n"
+    "  SYSTEM_NAMESPACE             the node proxies' namespace         [istio-system]\n"
+    "  AMBIENT_ENABLEMENT_SELECTOR  who is in the mesh, a YAML list     [the labels istio.io/dataplane-mode]\n"
+    "  AMBIENT_IPV6                 redirect IPv6 too                   [true]\n"
+    "  AMBIENT_DNS_CAPTURE          redirect DNS: not available yet     [false]\n";
+
+namespace {
+
+using manifest::Value;
+
+class Reader {
+ public:
+  explicit Reader(const Environment& environment) : environment_(environment) {}
+
+  void text(const char* name, std::string& out) const {
+    if (const auto* value = find(name)) out = *value;
+  }
+  void required(const char* name, std::string& out) {
+    text(name, out);
+    if (out.empty()) wrong(name, "is required");
+  }
+  void boolean(const char* name, bool& out) {
+    const auto* value = find(name);
+    if (!value) return;
+    // Go's spellings.
+    static const std::set<std::string_view> kTrue{"1", "t", "T", "TRUE", "true", "True"};
+    static const std::set<std::string_view> kFalse{"0", "f", "F", "FALSE", "false", "False"};
+    if (kTrue.contains(*value))
+      out = true;
+    else if (kFalse.contains(*value))
+      out = false;
+    else
+      wrong(name, "is neither true nor false: " + *value);
+  }
+  // 0 or less switches off, where that is allowed.
+  void port(const char* name, std::uint16_t& out, bool may_be_off) {
+    const auto* value = find(name);
+    if (!value) return;
+    long number = 0;
+    const auto* end = value->data() + value->size();
+    const auto [at, error] = std::from_chars(value->data(), end, number);
+    if (error != std::errc() || at != end || number > 65535 || (number <= 0 && !may_be_off)) {
+      return wrong(name, "is no port: " + *value);
+    }
+    out = static_cast<std::uint16_t>(std::max(number, 0L));
+  }
+  void wrong(std::string_view name, const std::string& what) {
+    problems_ += (problems_.empty() ? "" : "\n") + std::string(name) + " " + what;
+  }
+  // Null when unset; empty values count as unset.
+  const std::string* find(const char* name) const {
+    const auto found = environment_.find(name);
+    return found == environment_.end() || found->second.empty() ? nullptr : &found->second;
+  }
+  const std::string& problems() const { return problems_; }
+
+ private:
+  const Environment& environment_;
+  std::string problems_;
+};
+
+std::vector<std::string_view> split(std::string_view text, char separator) {
+  std::vector<std::string_view> parts;
+  while (!text.empty()) {
+    auto part = text.substr(0, text.find(separator));
+    text.remove_prefix(std::min(text.size(), part.size() + 1));
+    while (!part.empty() && part.front() == ' ') part.remove_prefix(1);
+    while (!part.empty() && part.back() == ' ') part.remove_suffix(1);
+    if (!part.empty()) parts.push_back(part);
+  }
+  return parts;
+}
+
+// "default:info,cni-agent:debug" as our log knows it: "info,agent=debug".
+Result<std::string> log_filter(std::string_view levels) {
+  std::string filter;
+  for (const auto item : split(levels, ',')) {
+    const auto colon = item.find(':');
+    auto scope = colon == item.npos ? std::string_view("default") : item.substr(0, colon);
+    std::string level(colon == item.npos ? item : item.substr(colon + 1));
+    if (level == "none") level = "off";
+    if (level == "fatal") level = "error";
+    WEFT_TRY(const auto known, log::parse_level(level));
+    if (scope == "cni-agent") scope = "agent";
+    filter += (filter.empty() ? "" : ",") + (scope == "default" || scope == "all" ? "" : std::string(scope) + "=") +
+              std::string(log::to_string(known));
+  }
+  return filter;
+}
+
+void read_arguments(const std::vector<std::string>& arguments, Settings& settings, Reader& reader) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    std::string name = arguments[i];
+    std::optional<std::string> value;
+    if (const auto equals = name.find('='); equals != name.npos) {
+      value = name.substr(equals + 1);
+      name.resize(equals);
+    }
+    if (name == "--log_as_json") {
+      settings.log_json = !value || *value == "true";
+    } else if (name == "--log_output_level") {
+      if (!value && i + 1 < arguments.size()) value = arguments[++i];
+      auto filter = log_filter(value.value_or(""));
+      if (filter && !filter->empty())
+        settings.log_filter = std::move(*filter);
+      else
+        reader.wrong(name, "needs levels such as default:info");
+    } else {
+      reader.wrong(arguments[i], "is no option");
+    }
+  }
+}
+
+Result<manifest::LabelSelector> selector(const Value* value) {
+  manifest::LabelSelector result;
+  if (!value || value->is_null()) return result;
+  const auto wrong = [](const char* what) {
+    return fail(ErrorCode::kInvalidArgument, std::string("selector with ") + what);
+  };
+  if (!value->is_map()) return wrong("a value that is no map");
+  for (const auto& member : value->members) {
+    if (member.key == "matchLabels" && member.value.is_map()) {
+      for (const auto& label : member.value.members) {
+        if (!label.value.is_scalar()) return wrong("a label that is no text");
+        result.labels[label.key] = label.value.text;
+      }
+    } else if (member.key == "matchExpressions" && member.value.is_list()) {
+      for (const auto& item : member.value.items) {
+        const auto* key = item.find("key");
+        const auto* op = item.find("operator");
+        const auto* values = item.find("values");
+        if (!key || !key->is_scalar() || !op || !op->is_scalar()) return wrong("an expression without key or operator");
+        manifest::LabelSelector::Expression expression{key->text, op->text, {}};
+        static const std::set<std::string_view> kOperators{"In", "NotIn", "Exists", "DoesNotExist"};
+        if (!kOperators.contains(expression.op)) return wrong("an operator that is none");
+        for (const auto& one : values ? values->items : std::vector<Value>()) expression.values.push_back(one.text);
+        result.expressions.push_back(std::move(expression));
+      }
+    } else {
+      return wrong("a field that is none");
+    }
+  }
+  return result;
+}
+
+}  // namespace
+
+Result<std::vector<translate::EnablementSelector>> parse_enablement(std::string_view yaml) {
+  const auto documents = manifest::read_yaml(yaml, {});
+  if (documents.error) return fail(ErrorCode::kInvalidArgument, documents.error->message);
+  if (documents.values.size() != 1 || !documents.values.front().is_list())
+    return fail(ErrorCode::kInvalidArgument, "is no list");
+  std::vector<translate::EnablementSelector> result;
+  for (const auto& item : documents.values.front().items) {
+    if (!item.is_map()) return fail(ErrorCode::kInvalidArgument, "has an item that is no map");
+    translate::EnablementSelector one;
+    for (const auto& member : item.members) {
+      if (member.key != "podSelector" && member.key != "namespaceSelector") {
+        return fail(ErrorCode::kInvalidArgument, "has an unknown field " + member.key);
+      }
+    }
+    WEFT_TRY(one.pod, selector(item.find("podSelector")));
+    WEFT_TRY(one.namespace_, selector(item.find("namespaceSelector")));
+    result.push_back(std::move(one));
+  }
+  return result;
+}
+
+Result<Settings> load_settings(const Environment& environment, const std::vector<std::string>& arguments) {
+  Settings settings;
+  Reader reader(environment);
+  read_arguments(arguments, settings, reader);
+  reader.required("NODE_NAME", settings.node_name);
+  reader.required("MANIFEST_DIR", settings.manifest_dir);
+  reader.text("CNI_AGENT_RUN_DIR", settings.run_dir);
+  reader.text("ZTUNNEL_UDS_ADDRESS", settings.zds_path);
+  reader.port("MONITORING_PORT", settings.monitoring_port, true);
+  reader.port("READINESS_PORT", settings.readiness_port, false);
+  if (const auto* names = reader.find("EXCLUDE_NAMESPACES")) {
+    for (const auto name : split(*names, ',')) settings.excluded_namespaces.emplace(name);
+  }
+  reader.text("POD_NAMESPACE", settings.pod_namespace);
+  reader.text("SYSTEM_NAMESPACE", settings.system_namespace);
+  if (const auto* yaml = reader.find("AMBIENT_ENABLEMENT_SELECTOR")) {
+    auto enablement = parse_enablement(*yaml);
+    if (enablement)
+      settings.enablement = std::move(*enablement);
+    else
+      reader.wrong("AMBIENT_ENABLEMENT_SELECTOR", enablement.error().message());
+  }
+  reader.boolean("AMBIENT_IPV6", settings.ipv6);
+  reader.boolean("AMBIENT_DNS_CAPTURE", settings.dns_capture);
+  if (!reader.problems().empty()) return fail(ErrorCode::kInvalidArgument, reader.problems());
+  return settings;
+}
+
+}  // namespace weft::cni::agent

@@ -1,0 +1,43 @@
+// Every setting of the node agent, with istio-cni's names and defaults. Read once at start.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lib/base/result.h"
+#include "lib/translate/options.h"
+
+namespace weft::cni::agent {
+
+struct Settings {
+  std::string node_name;                                   // NODE_NAME, required
+  std::string manifest_dir;                                // MANIFEST_DIR, required: where pods and namespaces come from
+  std::string run_dir = "/var/run/istio-cni";              // CNI_AGENT_RUN_DIR
+  std::string zds_path = "/var/run/ztunnel/ztunnel.sock";  // ZTUNNEL_UDS_ADDRESS
+  std::uint16_t monitoring_port = 15014;                   // MONITORING_PORT; 0 or less: none
+  std::uint16_t readiness_port = 8000;                     // READINESS_PORT
+  std::set<std::string> excluded_namespaces;               // EXCLUDE_NAMESPACES, comma-separated
+  std::string pod_namespace = "istio-system";              // POD_NAMESPACE, the agent's own
+  std::string system_namespace = "istio-system";           // SYSTEM_NAMESPACE, the proxies'
+  std::vector<translate::EnablementSelector> enablement =
+      translate::default_enablement_selectors();  // AMBIENT_ENABLEMENT_SELECTOR
+  bool ipv6 = true;                               // AMBIENT_IPV6
+  bool dns_capture = false;                       // AMBIENT_DNS_CAPTURE
+  std::string log_filter = "info";                // --log_output_level
+  bool log_json = false;                          // --log_as_json
+};
+
+using Environment = std::map<std::string, std::string>;
+
+// All that is wrong comes back as one error, a line each. `arguments` without the program's name.
+Result<Settings> load_settings(const Environment& environment, const std::vector<std::string>& arguments);
+
+// The list of enablement selectors as the chart writes it: YAML, each item with podSelector and namespaceSelector.
+Result<std::vector<translate::EnablementSelector>> parse_enablement(std::string_view yaml);
+
+extern const char* const kHelp;
+
+}  // namespace weft::cni::agent

@@ -1,0 +1,66 @@
+#include "cni-plugin/agent/settings.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+using namespace weft;
+using namespace weft::cni::agent;
+
+namespace {
+const Environment kLeast{{"NODE_NAME", "n1"}, {"MANIFEST_DIR", "/m"}};
+}  // namespace
+
+TEST_CASE("defaults are istio-cni's") {
+  const auto settings = load_settings(kLeast, {});
+  REQUIRE(settings);
+  CHECK(settings->run_dir == "/var/run/istio-cni");
+  CHECK(settings->zds_path == "/var/run/ztunnel/ztunnel.sock");
+  CHECK(settings->monitoring_port == 15014);
+  CHECK(settings->readiness_port == 8000);
+  CHECK(settings->enablement.size() == 2);
+  CHECK(settings->ipv6);
+}
+
+TEST_CASE("everything that is wrong is said at once") {
+  const auto settings = load_settings({{"MONITORING_PORT", "70000"},
+                                       {"READINESS_PORT", "0"},
+                                       {"AMBIENT_IPV6", "yes"},
+                                       {"AMBIENT_ENABLEMENT_SELECTOR", "{}"}},
+                                      {"--wrong"});
+  REQUIRE_FALSE(settings);
+  for (const auto* name : {"NODE_NAME", "MANIFEST_DIR", "MONITORING_PORT", "READINESS_PORT", "AMBIENT_IPV6",
+                           "AMBIENT_ENABLEMENT_SELECTOR", "--wrong"}) {
+    INFO(name);
+    CHECK(settings.error().message().find(name) != std::string::npos);
+  }
+}
+
+TEST_CASE("values are read") {
+  auto environment = kLeast;
+  environment["EXCLUDE_NAMESPACES"] = "kube-system, ,other";
+  environment["MONITORING_PORT"] = "-1";
+  environment["AMBIENT_IPV6"] = "F";
+  environment["AMBIENT_ENABLEMENT_SELECTOR"] =
+      "- podSelector: {matchLabels: {a: b}}\n"
+      "- namespaceSelector:\n    matchExpressions: [{key: k, operator: In, values: [x, y]}]\n";
+  const auto settings = load_settings(environment, {"--log_output_level=default:info,cni-agent:debug", "--log_as_json"});
+  REQUIRE(settings);
+  CHECK(settings->excluded_namespaces == std::set<std::string>{"kube-system", "other"});
+  CHECK(settings->monitoring_port == 0);
+  CHECK_FALSE(settings->ipv6);
+  CHECK(settings->log_filter == "info,agent=debug");
+  CHECK(settings->log_json);
+  REQUIRE(settings->enablement.size() == 2);
+  CHECK(settings->enablement[0].pod.matches({{"a", "b"}}));
+  CHECK_FALSE(settings->enablement[0].pod.matches({}));
+  CHECK(settings->enablement[1].namespace_.matches({{"k", "y"}}));
+  CHECK_FALSE(settings->enablement[1].namespace_.matches({{"k", "z"}}));
+}
+
+TEST_CASE("selectors that say something else are refused, not ignored") {
+  for (const auto* yaml :
+       {"- podSelector: {matchLabel: {a: b}}", "- pod: {}", "- podSelector: 7", "- 3",
+        "- podSelector: {matchExpressions: [{key: a, operator: Is}]}", "- podSelector: {matchLabels: {a: [b]}}", "[", ""}) {
+    INFO(yaml);
+    CHECK_FALSE(parse_enablement(yaml));
+  }
+}
