@@ -14,9 +14,11 @@ from lab_lib.shell import LabError
 from . import measure, priority, report
 from .lanes import Lane, Weft
 from .peers import Haproxy, Nginx
+from .upstream import FromUpstream, ToUpstream, Upstream
 
 USAGE_ERROR = 64
-LANES = {lane.name: lane for lane in (Lane, Nginx, Haproxy, Weft)}
+DEFAULT_LANES = [Lane, Nginx, Haproxy, Weft]
+LANES = {lane.name: lane for lane in DEFAULT_LANES + [Upstream, ToUpstream, FromUpstream]}
 CHECK_BYTES = 64 << 20
 DOCS = os.path.join(REPOSITORY, "docs", "performance.md")
 LAYOUTS = {"one": "everything on one processor, so that waking an idle one is not measured",
@@ -59,7 +61,12 @@ def parse(argv):
         "in the end. It measures the release in dist/ (tools/release makes it)."))
     parser.add_argument("--build", help="measure the programs of another build folder or release", metavar="DIR",
                         default=os.path.join(REPOSITORY, "dist"))
-    parser.add_argument("--lanes", default=",".join(LANES), help="which to compare (default: %(default)s)")
+    parser.add_argument("--lanes", metavar="LANE,...", help="which to compare (default: %s; also: %s)" % (
+        ",".join(lane.name for lane in DEFAULT_LANES),
+        ", ".join("%s, a ztunnel of upstream at %s" % pair for pair in
+                  (("upstream", "both ends"), ("to-upstream", "the server's"), ("from-upstream", "the client's")))))
+    parser.add_argument("--upstream", metavar="PROGRAM", help="a build of upstream's ztunnel, for the lanes that have one; "
+                        "without --lanes, lane upstream is added")
     parser.add_argument("--rounds", type=count, default=5, help="how often every lane is measured (default: 5)")
     parser.add_argument("--gib", type=positive, default=1, help="size of a bulk transfer (default: 1)")
     parser.add_argument("--workers", type=count, default=1, help="worker threads of every proxy (default: 1)")
@@ -67,9 +74,12 @@ def parse(argv):
     parser.add_argument("--no-access-log", dest="log", action="store_false", help="switch it off in every lane")
     parser.add_argument("--quick", action="store_true", help="2 rounds of a tenth of the work: to see that all of it runs")
     parser.add_argument("--out", metavar="FILE", help="write every row and the conditions as JSON")
+    parser.add_argument("--keep-logs", metavar="DIR", help="copy what every program wrote there, a folder for each lane")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/performance.md")
     settings = parser.parse_args(argv)
-    settings.lanes = settings.lanes.split(",")
+    settings.upstream = settings.upstream and os.path.abspath(settings.upstream)
+    standard = [lane.name for lane in DEFAULT_LANES + [Upstream] * bool(settings.upstream)]
+    settings.lanes = settings.lanes.split(",") if settings.lanes else standard
     for name in settings.lanes:
         if name not in LANES:
             parser.error("there is no lane %r; lanes: %s" % (name, ", ".join(LANES)))
@@ -127,12 +137,13 @@ class Run:
         for lane in self.lanes:
             say("starting lane " + lane.name)
             lane.start()
-            memory[lane.name] = {"start_%s_kib" % side: m["rss"] for side, m in lane.memory().items()}
-        for lane in self.lanes:
-            self.record(lane, "check", 0, measure.check(lane, self.two, CHECK_BYTES))
+            memory[lane.name] = {}
+        # Idle connections first: programs keep memory of what they did before.
         for lane in self.lanes:
             if lane.proxies:
                 memory[lane.name].update(measure.idle(lane, self.one, self.settings.idle_connections, SETTLE_S))
+        for lane in self.lanes:
+            self.record(lane, "check", 0, measure.check(lane, self.two, CHECK_BYTES))
         for number in range(self.settings.rounds):
             say("round %d of %d" % (number + 1, self.settings.rounds))
             for name, one_measurement in self.measurements():
@@ -181,8 +192,10 @@ class Run:
     def stop(self):
         for lane in self.lanes:
             try:
+                if self.settings.keep_logs:
+                    lane.copy_logs(os.path.join(self.settings.keep_logs, lane.name))
                 lane.stop()
-            except LabError as problem:
+            except (OSError, LabError) as problem:
                 say("cleaning up lane %s: %s" % (lane.name, problem))
 
 

@@ -10,6 +10,9 @@ A proxy's sockets are in the pods' namespaces in every lane, as ztunnel's have t
 middle one leaves a pod. nginx and HAProxy are dialled by the client on 127.0.0.1; ztunnel captures, which costs connection
 tracking, and knows identities and policy, which the others do not."""
 import os
+import re
+import shutil
+import socket
 
 from lab_lib import enrolment, fabric, manifests, programs
 from lab_lib.lab import Lab
@@ -18,6 +21,8 @@ from lab_lib.shell import LabError, Process, in_netns, netns_path, run, wait_for
 from . import account
 
 SERVER_PORT = 7000
+CONNECT_LIMIT_S = 5
+ECHO_REQUEST = b"weftld1e" + bytes(8)  # tests/bench/load/protocol.h
 CLIENT, SERVER = "bench/client", "bench/server"
 PODS = """
 apiVersion: v1
@@ -42,10 +47,11 @@ class Lane:
     name = "plain"
     mesh = False
     tls_port = None
+    lab_class = Lab
 
     def __init__(self, settings):
         self.settings = settings
-        self.lab = Lab("bench-" + self.name, settings.build, self.mesh)
+        self.lab = self.lab_class("bench-" + self.name, settings.build, self.mesh)
         self.server = None
         self.proxies = {}  # "a" and "b": the client's and the server's proxy, as Process
 
@@ -59,6 +65,20 @@ class Lane:
         self.start_proxies()
         self.server = self.run_in(SERVER, "load", [self.settings.load, "serve", "0.0.0.0", str(SERVER_PORT)])
         self.until_listening(SERVER, SERVER_PORT, self.server)
+        wait_for("lane %s to carry a connection" % self.name, self.carries, programs.READY_LIMIT_S,
+                 "look at the logs (--keep-logs)", self.check_alive)
+
+    def carries(self):
+        """Whether the server can be reached now: a proxy may still be waiting for its certificate."""
+        def body():
+            with socket.create_connection(self.target(), CONNECT_LIMIT_S) as stream:
+                stream.sendall(ECHO_REQUEST)
+                return stream.recv(1) == b"k"
+
+        try:
+            return in_netns(netns_path(self.netns(CLIENT)), body)
+        except OSError:
+            return False
 
     def start_lab(self):
         self.lab.start()
@@ -69,6 +89,14 @@ class Lane:
     def stop(self):
         if self.lab.exists() or fabric.list_namespaces(self.lab.prefix):
             self.lab.stop()
+
+    def copy_logs(self, target):
+        for folder, _, names in os.walk(self.lab.folder):
+            for name in names:
+                if name.endswith(".log"):
+                    inside = os.path.relpath(os.path.join(folder, name), self.lab.folder)
+                    os.makedirs(target, exist_ok=True)
+                    shutil.copy(os.path.join(folder, name), os.path.join(target, inside.replace("/", "-")))
 
     def run_in(self, pod, name, argv):
         """Starts a program in a pod's network. The lab ends it with everything else."""
@@ -133,7 +161,7 @@ class Lane:
         return {side: account.memory(self.pids(side)) for side in self.proxies}
 
 
-class _PinnedLab(Lab):
+class WeftLab(Lab):
     """A lab whose ztunnels get the benchmark's settings."""
 
     ztunnel_env = {}
@@ -149,10 +177,10 @@ class Weft(Lane):
     name = "weft"
     mesh = True
     tls_port = 15008
+    lab_class = WeftLab
 
     def __init__(self, settings):
         super().__init__(settings)
-        self.lab = _PinnedLab("bench-" + self.name, settings.build, True)
         self.lab.ztunnel_env = {"ZTUNNEL_WORKER_THREADS": str(settings.workers),
                                 "RUST_LOG": "info" if settings.log else "warn"}
 
@@ -173,5 +201,10 @@ class Weft(Lane):
             self.proxies[side] = self.lab.process("ztunnel on " + node)
 
     def version(self):
-        done = run([programs.find(self.settings.build, "ztunnel"), "version"], check=False)
-        return " ".join(done.stdout.split())
+        return version_of(programs.find(self.settings.build, "ztunnel"))
+
+
+def version_of(ztunnel):
+    """The parts of a ztunnel's word about itself that matter for its speed."""
+    said = dict(re.findall(r'(\w+):"([^"]*)"', run([ztunnel, "version"], check=False).stdout))
+    return ", ".join(said[part] for part in ("Version", "BuildProfile", "CryptoProvider") if said.get(part))

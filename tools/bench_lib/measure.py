@@ -133,7 +133,7 @@ def idle(lane, cpus, connections, settle_s):
         client.go()
     row = {"errors": done["errors"], "open": opened["open"], "tunnels": tunnels}
     for side in held:
-        row["before_%s_kib" % side] = before[side]["rss"]
+        row["start_%s_kib" % side] = before[side]["rss"]
         row["held_%s_kib" % side] = held[side]["rss"]
         row["per_1000_%s_kib" % side] = (held[side]["rss"] - before[side]["rss"]) / opened["open"] * 1000
         row["idle_%s_cpu" % side] = (second[side] - first[side]) / (wall_end - wall)

@@ -71,7 +71,7 @@ def ratios(rows, ours="weft"):
 
 
 def memory_table(rows):
-    columns = [("start", "at start"), ("before", "after 64 MiB each way"), ("per_1000", "per 1000 idle connections"),
+    columns = [("start", "after one connection"), ("per_1000", "per 1000 idle connections"),
                ("end", "at the end, idle again")]
     out = ["| lane | %s |" % " | ".join("%s, MiB" % c[1] for c in columns), "|---|" + "---:|" * len(columns)]
     for lane in lanes_of(rows):
