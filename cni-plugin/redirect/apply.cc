@@ -78,9 +78,7 @@ Options usable(Options options) {
   return options;
 }
 
-bool wants_ipv6_route(const Options& options) {
-  return options.ipv6 && ipv6_state() == Ipv6::kEnabled;
-}
+bool wants_ipv6_route(const Options& options) { return options.ipv6 && ipv6_state() == Ipv6::kEnabled; }
 
 // Without it the kernel resets connections that queue at a closing listener even when its SO_REUSEPORT sibling goes on.
 // A comfort of upgrades and not of security, so a kernel or container without it is no reason to refuse a pod.

@@ -22,9 +22,7 @@ constexpr std::uint32_t kPriority = 32764;
 // A rule is added once; more than one exists only when something else added it too.
 constexpr int kRulesMax = 8;
 
-std::uint8_t number(AddressFamily family) {
-  return family == AddressFamily::kIpv4 ? AF_INET : AF_INET6;
-}
+std::uint8_t number(AddressFamily family) { return family == AddressFamily::kIpv4 ? AF_INET : AF_INET6; }
 
 std::uint32_t as_number(std::span<const char> value) {
   std::uint32_t out = 0;
@@ -97,8 +95,8 @@ bool is_our_route(std::span<const char> payload) {
     if (type == RTA_TABLE) table = as_number(value);
     if (type == RTA_OIF) interface = as_number(value);
   });
-  return whole && header.rtm_type == RTN_LOCAL && header.rtm_dst_len == 0 && header.rtm_src_len == 0 &&
-         table == kTable && interface == ::if_nametoindex("lo");
+  return whole && header.rtm_type == RTN_LOCAL && header.rtm_dst_len == 0 && header.rtm_src_len == 0 && table == kTable &&
+         interface == ::if_nametoindex("lo");
 }
 
 Result<bool> has(Netlink& netlink, AddressFamily family, bool rule) {
@@ -140,8 +138,7 @@ Result<void> add_reply_route(AddressFamily family) {
   }
   WEFT_TRY(const bool route, has(netlink, family, false));
   if (route) return {};
-  return netlink.execute(route_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, family),
-                         "add the route for replies");
+  return netlink.execute(route_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, family), "add the route for replies");
 }
 
 Result<void> remove_reply_route(AddressFamily family) {

@@ -1,12 +1,10 @@
 // Redirects a pod's TCP into the node proxy, inside the pod's own network namespace, and checks that it still is.
 //
 // What apply() installs, all of it inside the namespace:
-//   - packet rules (nftables, ruleset.h): outgoing TCP to 15001, incoming TCP other than 15008 to 15006, except the
-//   proxy's own
-//     packets (mark 0x539), loopback and health probes from the node; with DNS capture also port 53 to 15053;
+//   - packet rules (nftables, ruleset.h): outgoing TCP to 15001, incoming TCP other than 15008 to 15006, except what the
+//     proxy itself sends (mark 0x539), loopback and the node's health probes; with DNS capture port 53 to 15053;
 //   - an ip rule and a local default route per address family, which bring replies to sockets that the proxy opened
-//   with the
-//     client's address back to it;
+//     with the client's address back to it;
 //   - net.ipv4.tcp_migrate_req=1, so that a closing listener hands its queued connections to its SO_REUSEPORT sibling.
 // Names, marks and ports are istio-cni's, so that its node agent and ours can take over each other's pods.
 //

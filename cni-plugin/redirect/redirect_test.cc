@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
-#include <spdlog/fmt/fmt.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include <thread>
 
 #include "lib/base/ip.h"
+#include "lib/base/log.h"
 #include "lib/base/scope_exit.h"
 #include "lib/linux/socket_options.h"
 
@@ -69,10 +69,9 @@ struct Pair {
   Pair() {
     REQUIRE(pod.run("ip link add e0 type veth peer name e1 netns " + peer.path()) == 0);
     for (const auto& [space, link, host] : {std::tuple{&pod, "e0", 1}, std::tuple{&peer, "e1", 2}}) {
-      REQUIRE(
-          space->run(fmt::format("sh -c 'ip link set lo up; ip link set {0} up; ip addr add 10.77.0.{1}/24 dev {0}; "
-                                 "ip addr add fd77::{1}/64 dev {0} nodad'",
-                                 link, host)) == 0);
+      REQUIRE(space->run(fmt::format("sh -c 'ip link set lo up; ip link set {0} up; ip addr add 10.77.0.{1}/24 dev {0}; "
+                                     "ip addr add fd77::{1}/64 dev {0} nodad'",
+                                     link, host)) == 0);
     }
   }
   Namespace pod, peer;
@@ -191,9 +190,8 @@ TEST_CASE("whatever is missing, altered or added is noticed and repaired") {
        {"nft flush ruleset", "nft delete table inet istio-ambient-mangle",
         "nft flush chain inet istio-ambient-nat istio-output", "nft insert rule inet istio-ambient-nat output accept",
         "nft add rule inet istio-ambient-nat istio-prerouting tcp dport 1 accept",
-        "nft add chain inet istio-ambient-nat another", "nft add table inet istio-ambient-raw",
-        "ip rule del pref 32764", "ip -6 rule del pref 32764", "ip route flush table 100",
-        "ip -6 route flush table 100"}) {
+        "nft add chain inet istio-ambient-nat another", "nft add table inet istio-ambient-raw", "ip rule del pref 32764",
+        "ip -6 rule del pref 32764", "ip route flush table 100", "ip -6 route flush table 100"}) {
     INFO(change);
     REQUIRE(pod.run(change) == 0);
     CHECK_FALSE(verified(pod));
@@ -223,11 +221,10 @@ TEST_CASE("changed options change the rules, and DNS tables go when they are no 
 
 TEST_CASE("rules that istio-cni left are replaced") {
   Namespace pod;
-  REQUIRE(
-      pod.run(
-          "nft 'add table inet istio-ambient-nat; add chain inet istio-ambient-nat output { type nat hook output "
-          "priority -100 ; }; add chain inet istio-ambient-nat istio-output; add rule inet istio-ambient-nat output "
-          "jump istio-output; add rule inet istio-ambient-nat istio-output meta l4proto tcp redirect to :15001'") == 0);
+  REQUIRE(pod.run("nft 'add table inet istio-ambient-nat; add chain inet istio-ambient-nat output { type nat hook output "
+                  "priority -100 ; }; add chain inet istio-ambient-nat istio-output; add rule inet istio-ambient-nat output "
+                  "jump istio-output; add rule inet istio-ambient-nat istio-output meta l4proto tcp redirect to :15001'") ==
+          0);
   REQUIRE(pod.run("ip rule add fwmark 0x111/0xfff lookup 100 pref 32764") == 0);
   CHECK_FALSE(verified(pod));
   apply(pod);

@@ -35,8 +35,8 @@ void clear_table(std::string& out, std::string_view name) {
 }
 
 void base_chain(std::string& out, std::string_view name, std::string_view type, int priority) {
-  out += fmt::format("\tchain {0} {{\n\t\ttype {1} hook {0} priority {2}; policy accept;\n\t\tjump istio-{0}\n\t}}\n",
-                     name, type, priority);
+  out += fmt::format("\tchain {0} {{\n\t\ttype {1} hook {0} priority {2}; policy accept;\n\t\tjump istio-{0}\n\t}}\n", name,
+                     type, priority);
 }
 
 template <typename... Args>
@@ -75,8 +75,7 @@ void nat_table(std::string& out, const Options& options, const std::vector<Conne
   let_open_through();
   for (const auto* f : families) rule(out, "meta l4proto tcp {} saddr {} counter accept", f->ip, f->probe);
   for (const auto* f : families) {
-    rule(out, "{} daddr != {} tcp dport != 15008 {} counter {} redirect to :15006", f->ip, f->loopback, kNotOurs,
-         kRemember);
+    rule(out, "{} daddr != {} tcp dport != 15008 {} counter {} redirect to :15006", f->ip, f->loopback, kNotOurs, kRemember);
   }
   out += "\t}\n\tchain istio-output {\n";
   let_open_through();
@@ -84,15 +83,13 @@ void nat_table(std::string& out, const Options& options, const std::vector<Conne
   if (options.dns_capture) {
     rule(out, "oifname != \"lo\" {} udp dport 53 counter redirect to :15053", kNotOurs);
     for (const auto* f : families) {
-      rule(out, "{} daddr != {} tcp dport 53 {} counter {} redirect to :15053", f->ip, f->loopback, kNotOurs,
-           kRemember);
+      rule(out, "{} daddr != {} tcp dport 53 {} counter {} redirect to :15053", f->ip, f->loopback, kNotOurs, kRemember);
     }
   }
   rule(out, "meta l4proto tcp meta mark & 0xfff == 0x111 counter accept");
   for (const auto* f : families) rule(out, "oifname \"lo\" {} daddr != {} counter accept", f->ip, f->loopback);
   for (const auto* f : families) {
-    rule(out, "meta l4proto tcp {} daddr != {} {} counter {} redirect to :15001", f->ip, f->loopback, kNotOurs,
-         kRemember);
+    rule(out, "meta l4proto tcp {} daddr != {} {} counter {} redirect to :15001", f->ip, f->loopback, kNotOurs, kRemember);
   }
   out += "\t}\n}\n";
 }

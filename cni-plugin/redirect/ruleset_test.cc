@@ -26,22 +26,15 @@ constexpr const char* kHeader =
 
 }  // namespace
 
-TEST_CASE("rules for IPv4 alone") {
-  check_golden("ipv4.nft", install_text({.ipv6 = false}, {}));
-}
+TEST_CASE("rules for IPv4 alone") { check_golden("ipv4.nft", install_text({.ipv6 = false}, {})); }
 
-TEST_CASE("rules for both families") {
-  check_golden("dual.nft", install_text({.ipv6 = true}, {}));
-}
+TEST_CASE("rules for both families") { check_golden("dual.nft", install_text({.ipv6 = true}, {})); }
 
-TEST_CASE("rules with DNS capture") {
-  check_golden("dns.nft", install_text({.ipv6 = true, .dns_capture = true}, {}));
-}
+TEST_CASE("rules with DNS capture") { check_golden("dns.nft", install_text({.ipv6 = true, .dns_capture = true}, {})); }
 
 TEST_CASE("rules that let open connections go on, each family in its set, both directions") {
-  const std::vector<Connection> open{
-      {*SocketAddress::parse("10.0.0.5:40000"), *SocketAddress::parse("10.0.0.9:80")},
-      {*SocketAddress::parse("[fd00::5]:8080"), *SocketAddress::parse("[fd00::9]:50000")}};
+  const std::vector<Connection> open{{*SocketAddress::parse("10.0.0.5:40000"), *SocketAddress::parse("10.0.0.9:80")},
+                                     {*SocketAddress::parse("[fd00::5]:8080"), *SocketAddress::parse("[fd00::9]:50000")}};
   check_golden("open.nft", install_text({.ipv6 = true}, open));
 }
 
@@ -50,9 +43,7 @@ TEST_CASE("rules under which conntrack sees connections and nothing is redirecte
   CHECK(tracking_text().find("redirect") == std::string::npos);
 }
 
-TEST_CASE("removal names every table") {
-  check_golden("remove.nft", remove_text());
-}
+TEST_CASE("removal names every table") { check_golden("remove.nft", remove_text()); }
 
 TEST_CASE("open connections are read from /proc/net/tcp; listeners, finished ones and loopback are not") {
   const auto found = parse_open_connections(
@@ -82,9 +73,9 @@ TEST_CASE("IPv4 connections of IPv6 sockets are IPv4") {
 }
 
 TEST_CASE("lines of /proc/net/tcp that make no sense are skipped") {
-  for (const char* text : {"", "\n\n", "0:", "0: :", "0: 0500000A:1F90", "0: 0500000A:1F90 0900000A:0050",
-                           "0: XX00000A:1F90 0900000A:0050 01", "0: 0500000A:1F901 0900000A:0050 01",
-                           "0: 0500000A:1F90 0900000A:0050 ZZ", "0: 050000:1F90 090000:0050 01"}) {
+  for (const char* text :
+       {"", "\n\n", "0:", "0: :", "0: 0500000A:1F90", "0: 0500000A:1F90 0900000A:0050", "0: XX00000A:1F90 0900000A:0050 01",
+        "0: 0500000A:1F901 0900000A:0050 01", "0: 0500000A:1F90 0900000A:0050 ZZ", "0: 050000:1F90 090000:0050 01"}) {
     CHECK(parse_open_connections(text).empty());
   }
 }
