@@ -28,7 +28,8 @@ constexpr const char* kTarget = "agent";
 Environment process_environment() {
   Environment result;
   for (char** entry = environ; *entry; ++entry) {
-    if (const char* equals = std::strchr(*entry, '=')) result.emplace(std::string(static_cast<const char*>(*entry), equals), equals + 1);
+    if (const char* equals = std::strchr(*entry, '='))
+      result.emplace(std::string(static_cast<const char*>(*entry), equals), equals + 1);
   }
   return result;
 }

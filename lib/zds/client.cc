@@ -19,7 +19,8 @@ Result<Incoming> read(io::Packet packet) {
   WEFT_TRY(auto request, decode_request(packet.data));
   const std::size_t wanted = std::holds_alternative<Add>(request) ? 1 : 0;
   if (packet.descriptors.size() != wanted) {
-    return fail(ErrorCode::kProtocol, fmt::format("{} descriptors came with a message that has {}", packet.descriptors.size(), wanted));
+    return fail(ErrorCode::kProtocol,
+                fmt::format("{} descriptors came with a message that has {}", packet.descriptors.size(), wanted));
   }
   return Incoming{std::move(request), wanted ? std::move(packet.descriptors.front()) : Fd()};
 }

@@ -1,10 +1,10 @@
 // The proxy's side alone, against an agent that says whatever it likes.
 #include "lib/zds/client.h"
 
+#include <fcntl.h>
+
 #include <catch2/catch_test_macros.hpp>
 #include <deque>
-
-#include <fcntl.h>
 
 #include "lib/async/event.h"
 #include "lib/async/manual_loop.h"
@@ -157,7 +157,8 @@ TEST_CASE("a snapshot and what follows become calls, each answered") {
   f.agent.scripts.emplace_back().add("a").keep("k").add("b").del("b").snapshot_sent().add("c").del("a");
   f.agent.scripts.back().stays_open = true;
   f.run();
-  CHECK(f.pods.log == Lines{"connected", "add a ns/n/sa", "add b ns/n/sa", "forget b", "snapshot a k", "add c ns/n/sa", "remove a"});
+  CHECK(f.pods.log ==
+        Lines{"connected", "add a ns/n/sa", "add b ns/n/sa", "forget b", "snapshot a k", "add c ns/n/sa", "remove a"});
   CHECK(f.agent.acks == Lines(7, ""));
   CHECK(f.client.connected());
 }
@@ -178,14 +179,14 @@ TEST_CASE("what cannot be read is answered with an error and ends the connection
     std::size_t descriptors;
   };
   const auto add = encode(Add{{"a", "n", "ns", "sa"}}).value();
-  const std::vector<Case> cases{{add, 0},                               // an Add without a namespace
-                                {add, 2},                               // with two
-                                {encode(Del{"a"}).value(), 1},          // a namespace where none belongs
+  const std::vector<Case> cases{{add, 0},                       // an Add without a namespace
+                                {add, 2},                       // with two
+                                {encode(Del{"a"}).value(), 1},  // a namespace where none belongs
                                 {encode(SnapshotSent{}).value(), 1},
-                                {add.substr(0, add.size() - 1), 1},     // cut short
-                                {std::string(kMessageMax + 1, 'x'), 0}, // too long
+                                {add.substr(0, add.size() - 1), 1},      // cut short
+                                {std::string(kMessageMax + 1, 'x'), 0},  // too long
                                 {"", 0},
-                                {std::string("\x0a\x00", 2), 1}};       // no UID
+                                {std::string("\x0a\x00", 2), 1}};  // no UID
   for (const auto& bad : cases) {
     Fixture f;
     f.agent.scripts.emplace_back().say(bad.bytes, bad.descriptors);
@@ -247,8 +248,8 @@ TEST_CASE("a connection lost after its snapshot is made anew at once, one lost b
   CHECK(f.agent.connects.size() == 3);
   f.loop.advance(12ms);
   CHECK(f.agent.connects.size() == 4);
-  CHECK(f.pods.log == Lines{"connected", "snapshot", "disconnected", "connected", "disconnected", "connected", "disconnected",
-                            "connected", "snapshot"});
+  CHECK(f.pods.log == Lines{"connected", "snapshot", "disconnected", "connected", "disconnected", "connected",
+                            "disconnected", "connected", "snapshot"});
 }
 
 TEST_CASE("an agent that cannot be answered is left, and greeted again later") {

@@ -46,7 +46,12 @@ std::string_view usable(std::string_view text) {
   std::size_t good = 0;
   while (good < text.size()) {
     const auto first = static_cast<unsigned char>(text[good]);
-    const std::size_t length = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
+    const std::size_t length = first < 0x80   ? 1
+                               : first < 0xC2 ? 0
+                               : first < 0xE0 ? 2
+                               : first < 0xF0 ? 3
+                               : first < 0xF5 ? 4
+                                              : 0;
     if (length == 0 || good + length > std::min(text.size(), kErrorMax)) break;
     bool continued = true;
     for (std::size_t i = 1; i < length; ++i) continued &= (static_cast<unsigned char>(text[good + i]) & 0xC0) == 0x80;

@@ -18,10 +18,9 @@ TEST_CASE("messages have the bytes that upstream's have") {
   CHECK(encode(SnapshotSent{}).value() == std::string("\x1a\x00", 2));
   CHECK(encode(Keep{"u"}).value() == std::string("\x2a\x03\x0a\x01u", 5));
   CHECK(encode(Del{"u"}).value() == std::string("\x12\x03\x12\x01u", 5));  // the UID of a Del is field 2
-  CHECK(encode(Add{{"u", "n", "s", "a"}}).value() ==
-        std::string("\x0a\x0e\x0a\x01u\x12\x09\x0a\x01n\x12\x01s\x1a\x01"
-                    "a",
-                    16));
+  CHECK(encode(Add{{"u", "n", "s", "a"}}).value() == std::string("\x0a\x0e\x0a\x01u\x12\x09\x0a\x01n\x12\x01s\x1a\x01"
+                                                                 "a",
+                                                                 16));
 }
 
 TEST_CASE("what was written is read back") {
@@ -64,10 +63,10 @@ TEST_CASE("bytes that are no message are errors") {
   const auto whole = encode(Add{kPod}).value();
   for (std::size_t size = 0; size < whole.size(); ++size) CHECK_FALSE(decode_request(whole.substr(0, size)));
   CHECK_FALSE(decode_request(std::string(kMessageMax + 1, '\0')));
-  CHECK_FALSE(decode_request(std::string("\x22\x00", 2)));      // a field that was given up
-  CHECK_FALSE(decode_request(std::string("\x0a\x00", 2)));      // Add without a UID
-  CHECK_FALSE(decode_request(std::string("\x12\x00", 2)));      // Del without a UID
-  CHECK_FALSE(decode_request("\x2a\x03\x0a\x01\xFF"));          // a UID that is no UTF-8
+  CHECK_FALSE(decode_request(std::string("\x22\x00", 2)));  // a field that was given up
+  CHECK_FALSE(decode_request(std::string("\x0a\x00", 2)));  // Add without a UID
+  CHECK_FALSE(decode_request(std::string("\x12\x00", 2)));  // Del without a UID
+  CHECK_FALSE(decode_request("\x2a\x03\x0a\x01\xFF"));      // a UID that is no UTF-8
   CHECK_FALSE(decode_ack(""));
   CHECK_FALSE(decode_ack("GET / HTTP/1.1"));
   CHECK_FALSE(decode_hello("\x08"));

@@ -172,7 +172,8 @@ Task<Result<std::string>> Server::ask(LinkPtr link, std::string message, NetnsPt
   Deadline deadline(loop_, kAnswerLimit, link->scope.token());
   auto came = co_await link->answer_came.wait(deadline.token());
   if (link->answer) co_return std::move(*link->answer);
-  if (!came && !deadline.expired()) co_return fail(ErrorCode::kClosed, "the connection to ztunnel ended: " + link->end_reason);
+  if (!came && !deadline.expired())
+    co_return fail(ErrorCode::kClosed, "the connection to ztunnel ended: " + link->end_reason);
   co_return fail(ErrorCode::kTimeout, "ztunnel did not answer in time");
 }
 
@@ -225,8 +226,10 @@ Task<Result<void>> Server::remove(std::string uid, StopToken stop) {
   std::string errors;
   for (const auto& link : links_) {
     auto change = enqueue(*link, *message, nullptr);
-    if (change) sent.push_back(std::move(*change));
-    else errors += (errors.empty() ? "" : "; ") + change.error().message();
+    if (change)
+      sent.push_back(std::move(*change));
+    else
+      errors += (errors.empty() ? "" : "; ") + change.error().message();
   }
   for (const auto& change : sent) {
     auto done = co_await change->done.wait(stop);

@@ -2,11 +2,11 @@
 //
 // A connection's life: hello within 5 s, the snapshot pod by pod, SnapshotSent, then additions and removals in the order
 // asked for. One request is outstanding at a time; sending and the wait for the answer have 5 s each, after which the
-// connection is closed (an answer that came late would be taken for that of the next request; the proxy reconnects and gets a
-// snapshot that is right). What a proxy says unasked closes its connection too, and so its end is noticed at once.
+// connection is closed (an answer that came late would be taken for that of the next request; the proxy reconnects and gets
+// a snapshot that is right). What a proxy says unasked closes its connection too, and so its end is noticed at once.
 //
-// Two proxies at once are an upgrade: the newest gets the additions, all get the removals. When the newest goes, the one before
-// becomes newest; its pods are those it knew, so Owner::links_changed() is the owner's cue to announce the rest.
+// Two proxies at once are an upgrade: the newest gets the additions, all get the removals. When the newest goes, the one
+// before becomes newest; its pods are those it knew, so Owner::links_changed() is the owner's cue to announce the rest.
 // Source: istio's cni/pkg/nodeagent/ztunnelserver.go.
 //
 // Thread: the loop's. `loop`, `network` and `owner` outlive the server.
@@ -67,8 +67,8 @@ class Server {
   // Serves until `stop`, then closes every connection and returns.
   Task<void> run(StopToken stop);
 
-  // Asks the newest proxy to serve a pod. Returns the connection that said yes. kUnavailable without a proxy, kLimit when too
-  // much waits for it, kRefused with the proxy's error, kClosed or kTimeout when the connection ended.
+  // Asks the newest proxy to serve a pod. Returns the connection that said yes. kUnavailable without a proxy, kLimit when
+  // too much waits for it, kRefused with the proxy's error, kClosed or kTimeout when the connection ended.
   Task<Result<LinkId>> add(Pod pod, NetnsPtr netns, StopToken stop);
   // Tells every proxy that a pod is gone and waits for all. None is success; so is a connection that ends meanwhile, as the
   // next snapshot no longer names the pod: the owner takes it out of snapshot() before it calls this.

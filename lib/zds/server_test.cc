@@ -1,9 +1,10 @@
 // The agent's side against the proxy's, and against proxies that misbehave, on simulated packet sockets.
 #include "lib/zds/server.h"
 
-#include <catch2/catch_test_macros.hpp>
 #include <fcntl.h>
 #include <sys/stat.h>
+
+#include <catch2/catch_test_macros.hpp>
 
 #include "lib/zds/client.h"
 #include "tests/support/sim/packets.h"
@@ -19,7 +20,7 @@ using Lines = std::vector<std::string>;
 NetnsPtr any_file(const char* path = "/dev/null") { return std::make_shared<const Fd>(::open(path, O_RDONLY | O_CLOEXEC)); }
 
 ino_t inode(int fd) {
-  struct stat info {};
+  struct stat info{};
   CHECK(::fstat(fd, &info) == 0);
   return info.st_ino;
 }
@@ -86,7 +87,8 @@ struct Fixture {
     Pod pod{uid, "n", "ns", "sa"};
     auto netns = any_file();
     auto added = co_await self.server->add(std::move(pod), std::move(netns), {});
-    out = added ? "by " + std::to_string(*added) : std::string(to_string(added.error().code())) + ": " + added.error().message();
+    out = added ? "by " + std::to_string(*added)
+                : std::string(to_string(added.error().code())) + ": " + added.error().message();
   }
   std::string add(const std::string& uid) {
     std::string out;
