@@ -174,7 +174,7 @@ TEST_CASE("a destination that goes, or an old certificate, takes its connections
   PoolKey key{.source_uid = "a", .credential_generation = 1, .destination_uid = "d"};
   auto tunnel = world.open("x:1", key);
   REQUIRE(tunnel);
-  world.pool.evict_destination("d");
+  world.pool.evict_destinations([](const std::string& uid) { return uid == "d"; });
   CHECK(world.pool.connections() == 0);
   CHECK(world.talk(*tunnel, "still") == "x:1:still");
   auto next = world.open("x:1", key);

@@ -124,8 +124,8 @@ void Pool::evict_if(const std::function<bool(const PoolKey&)>& gone) {
   }
 }
 
-void Pool::evict_destination(std::string_view uid) {
-  evict_if([uid](const PoolKey& key) { return key.destination_uid == uid; });
+void Pool::evict_destinations(const std::function<bool(const std::string& uid)>& gone) {
+  evict_if([&gone](const PoolKey& key) { return !key.destination_uid.empty() && gone(key.destination_uid); });
 }
 
 void Pool::evict_generations_before(std::uint64_t generation) {

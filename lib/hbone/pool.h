@@ -50,9 +50,9 @@ class Pool {
   // Opens a tunnel on a pooled or new connection. kCancelled "pool draining" after close().
   Task<Result<Tunnel>> open(PoolKey key, http2::Headers request, StopToken stop);
 
-  // The workload is gone, its address may soon be another's: no new tunnels to it on the connections made so far, nor on
-  // one being made. Open tunnels go on.
-  void evict_destination(std::string_view uid);
+  // Workloads for which `gone` is true are no more, their addresses may soon be others': no new tunnels to them on the
+  // connections made so far, nor on one being made. Open tunnels go on.
+  void evict_destinations(const std::function<bool(const std::string& uid)>& gone);
   // A new certificate: connections made with older ones take no new tunnels.
   void evict_generations_before(std::uint64_t generation);
 
