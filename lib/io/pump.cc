@@ -61,8 +61,8 @@ Task<PumpResult> pump(Loop& loop, Stream& a, Stream& b, PumpCounters& counters, 
   {
     StopCallback on_stop(stop, [&] {
       stopped = true;
-      a.abort(AbortReason::kCancel);
-      b.abort(AbortReason::kCancel);
+      a.abort(AbortReason::kReset);
+      b.abort(AbortReason::kReset);
     });
     Scope back(loop);
     back.spawn(copy(b, a, counters.b_to_a, counters.on_b_to_a, shared, "receive"));

@@ -26,7 +26,7 @@ inline constexpr std::size_t kPumpReadMax = 256 * 1024;
 //   end of stream on one side        -> shutdown_write() on the other; the opposite direction goes on
 //   reset of one side                -> abort(kReset) of the other, which ends both directions
 //   destination no longer takes data -> the source's direction ends and its remaining bytes are not read
-//   stop requested                   -> abort(kCancel) of both, kCancelled
+//   stop requested                   -> abort(kReset) of both, kCancelled: what was cut never looks complete
 // Returns ok when both directions ended in an orderly way or by a reset (an ordinary way for TCP to end; the counters
 // and `*reset` tell), the first real error otherwise.
 struct PumpResult {
