@@ -38,6 +38,8 @@ int select_alpn(SSL*, const unsigned char** out, unsigned char* out_size, const 
 
 }  // namespace
 
+std::string library_version() { return OpenSSL_version(OPENSSL_VERSION); }
+
 bool post_quantum_available() {
   static const bool available = [] {
     detail::ContextHandle probe(SSL_CTX_new(TLS_method()));

@@ -29,6 +29,8 @@ struct ContextOptions {
 
 // Whether this OpenSSL has the X25519MLKEM768 key exchange (3.5 and later).
 bool post_quantum_available();
+// "OpenSSL 3.0.19 27 Jan 2026", of the library at run time.
+std::string library_version();
 
 class Context {
  public:
