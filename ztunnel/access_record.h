@@ -1,0 +1,60 @@
+// What one connection did: counted when it is known, while it runs and when it ends, and told in one log line.
+//
+// One record a connection, finished exactly once; a record that is dropped unfinished says that the connection was drained.
+// Log format, field order and texts are ztunnel's. Thread: the pod's worker.
+#pragma once
+
+#include <string>
+
+#include "lib/base/clock.h"
+#include "lib/base/ip.h"
+#include "lib/io/pump.h"
+#include "ztunnel/traffic.h"
+
+namespace weft::ztunnel {
+
+// A connection that failed, with the word for it.
+struct Failure {
+  ResponseFlag flag = ResponseFlag::kConnect;
+  std::string message;
+};
+
+struct AccessAddresses {
+  SocketAddress source;
+  SocketAddress destination;  // outbound: the next hop; inbound: the tunnel port, or the original destination of plain text
+  std::string hbone;          // authority of the tunnel; empty for plain text
+};
+
+class AccessRecord {
+ public:
+  // Counts the connection as opened.
+  AccessRecord(TrafficMetrics& metrics, const Clock& clock, Parties parties, AccessAddresses addresses);
+  AccessRecord(const AccessRecord&) = delete;
+  AccessRecord& operator=(const AccessRecord&) = delete;
+  ~AccessRecord();
+
+  // For pump(): a is the connection that was accepted, b the one that was made.
+  io::PumpCounters& counters() { return counters_; }
+
+  void finish(const io::PumpResult& copied);
+  void finish(const Failure& failure);
+
+ private:
+  void count_end(ResponseFlag flag);
+  void write_log(const std::string& error) const;
+
+  TrafficMetrics& metrics_;
+  const Clock& clock_;
+  const Parties parties_;
+  const AccessAddresses addresses_;
+  const TrafficSeries series_;
+  const MonotonicTime begun_;
+  io::PumpCounters counters_;
+  bool finished_ = false;
+};
+
+// A connection refused before its ends were known: one log line, no metrics.
+void log_early_refusal(Reporter reporter, const SocketAddress& source, const SocketAddress& destination,
+                       const std::string& error);
+
+}  // namespace weft::ztunnel

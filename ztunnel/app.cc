@@ -1,0 +1,159 @@
+#include "ztunnel/app.h"
+
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "lib/base/log.h"
+#include "lib/linux/features.h"
+
+namespace weft::ztunnel {
+namespace {
+
+constexpr const char* kTarget = "app";
+
+}  // namespace
+
+App::App(Settings settings) : settings_(std::move(settings)), network_(networks_.own()) {}
+App::~App() = default;
+
+int App::run() {
+  loop_.post([this] { main_scope_.spawn(live()); });
+  loop_.run();
+  return exit_code_;
+}
+
+Task<void> App::live() {
+  auto state = readiness_.begin("state manager");
+  auto proxy = readiness_.begin("proxy");
+  auto started = check_capabilities();
+  if (started) started = serve_readiness();
+  if (started) started = prepare_certificates();
+  if (started) started = read_mesh();
+  if (started) started = start_workers();
+  if (started) started = serve_admin();
+  if (started) {
+    co_await follow_mesh();
+    state.release();
+    proxy.release();
+    agent_scope_.spawn(take_pods());
+    co_await wait_for_end();
+  } else {
+    exit_code_ = runtime::kExitFailure;
+    WEFT_LOG(kError, kTarget, "failed to start", {"error", started.error().message()});
+    std::fprintf(stderr, "Error: %s\n", started.error().message().c_str());
+  }
+  co_await shut_down();
+  loop_.stop();
+}
+
+Result<void> App::check_capabilities() {
+  auto failed = [](Error error) { return fail(std::move(error).within("failed to start workload proxy manager")); };
+  if (auto done = linux::check_enter_network_namespace(); !done) return failed(std::move(done).error());
+  if (settings_.packet_mark == 0) return {};
+  if (auto done = linux::check_socket_mark(); !done) return failed(std::move(done).error());
+  return {};
+}
+
+Result<void> App::serve_readiness() {
+  return serve_wildcard(kReadinessPort, "readiness",
+                        [this](admin::Request request, StopToken) { return answer_readiness(std::move(request)); });
+}
+
+Result<void> App::prepare_certificates() {
+  std::error_code ignored;
+  const bool is_file = std::filesystem::exists(settings_.ca_root_ca, ignored);
+  certs::TrustRoots roots = settings_.ca_root_ca == "SYSTEM" ? certs::TrustRoots::system()
+                            : is_file                        ? certs::TrustRoots::file(files_, settings_.ca_root_ca)
+                                                             : certs::TrustRoots::inline_pem(settings_.ca_root_ca);
+  certs::AuthToken token;
+  if (std::filesystem::exists(settings_.auth_token, ignored)) {
+    token = certs::AuthToken::file(files_, settings_.auth_token);
+  } else if (!settings_.auth_token.empty() && settings_.auth_token != kDefaultAuthTokenPath) {
+    token = certs::AuthToken::literal(settings_.auth_token);
+  }
+  certs::CaClientOptions options;
+  options.address = settings_.ca_address;
+  if (!settings_.alt_ca_hostname.empty()) options.alternative_host = settings_.alt_ca_hostname;
+  options.cluster_id = settings_.cluster_id;
+  options.headers = settings_.ca_headers;
+  options.certificate_life = settings_.secret_ttl;
+  options.tls.tls12 = settings_.tls12_enabled;
+  options.tls.post_quantum_only = settings_.post_quantum_only;
+  WEFT_TRY(authority_, certs::CaClient::create(loop_, *network_, resolver_, std::move(roots), std::move(token), std::move(options)));
+  secrets_ = std::make_unique<certs::SecretManager>(loop_, *authority_);
+  identities_ = std::make_unique<Identities>(loop_, *secrets_, settings_.node_name);
+  return {};
+}
+
+Result<void> App::read_mesh() {
+  mesh_ = std::make_unique<Mesh>(files_, settings_, registry_,
+                                 [this](const model::Snapshot& snapshot) { identities_->on_snapshot(snapshot); });
+  return mesh_->start();
+}
+
+Result<void> App::start_workers() {
+  WEFT_TRY(threads_, runtime::Workers::start("ztunnel", static_cast<unsigned>(settings_.worker_threads), settings_.engine));
+  WEFT_LOG(kInfo, kTarget, "workers started", {"count", fmt::to_string(threads_->size()), log::FieldKind::kNumber},
+           {"engine", threads_->description()});
+  std::vector<Worker*> workers;
+  for (std::size_t i = 0; i < threads_->size(); ++i) {
+    workers_.push_back(std::make_unique<Worker>(threads_->loop(i), threads_->networks(i), settings_, *identities_, traffic_));
+    workers.push_back(workers_.back().get());
+  }
+  pods_ = std::make_unique<Pods>(loop_, std::move(workers), readiness_, registry_);
+  agent_ = std::make_unique<zds::Client>(loop_, packets_, *pods_, settings_.inpod_uds);
+  return {};
+}
+
+Task<void> App::follow_mesh() {
+  for (auto& worker : workers_) {
+    Worker* raw = worker.get();
+    co_await call_on<void>(loop_, raw->loop(), [this, raw] { return raw->follow(mesh_->published()); });
+  }
+}
+
+Task<void> App::take_pods() {
+  auto ended = co_await agent_->run(agent_scope_.token());
+  if (ended) co_return;
+  WEFT_LOG(kError, "inpod", "workload proxy manager failed", {"error", ended.error().message()});
+  exit_code_ = runtime::kExitFailure;
+  end_asked_.set();
+}
+
+Task<void> App::watch_signals() {
+  auto signal = co_await signals_.wait(signal_scope_.token());
+  if (!signal) co_return;
+  WEFT_LOG(kInfo, kTarget, "received signal, starting shutdown", {"signal", *signal});
+  end_asked_.set();
+  co_await signals_.exit_on_interrupt(signal_scope_.token());
+}
+
+Task<void> App::wait_for_end() {
+  signal_scope_.spawn(watch_signals());
+  auto asked = co_await end_asked_.wait();
+  (void)asked;
+}
+
+Task<void> App::shut_down() {
+  auto unready = readiness_.begin("shutdown");
+  agent_scope_.request_stop();
+  co_await agent_scope_.join();
+  if (pods_) co_await pods_->drain();
+  for (auto& worker : workers_) {
+    Worker* raw = worker.get();
+    co_await call_on<void>(loop_, raw->loop(), [raw] { return raw->stop(); });
+  }
+  if (threads_) threads_->stop();
+  workers_.clear();
+  if (secrets_) co_await secrets_->stop();
+  if (authority_) co_await authority_->stop();
+  server_scope_.request_stop();
+  co_await server_scope_.join();
+  signal_scope_.request_stop();
+  co_await signal_scope_.join();
+  WEFT_LOG(kInfo, kTarget, "shutdown complete");
+}
+
+}  // namespace weft::ztunnel

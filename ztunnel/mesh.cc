@@ -1,0 +1,78 @@
+#include "ztunnel/mesh.h"
+
+#include "lib/base/log.h"
+#include "lib/manifest/local_config.h"
+
+namespace weft::ztunnel {
+namespace {
+
+// A mesh of 100,000 workloads written out; beyond it something else was named.
+constexpr std::size_t kLocalConfigMax = 256 * 1024 * 1024;
+
+sources::FolderSettings folder_settings(const Settings& settings) {
+  sources::FolderSettings folder;
+  folder.directory = settings.manifest_dir;
+  folder.translate.cluster_id = settings.cluster_id;
+  folder.translate.network = settings.network;
+  folder.translate.trust_domain = settings.trust_domain;
+  folder.translate.cluster_domain = settings.cluster_domain;
+  return folder;
+}
+
+}  // namespace
+
+Mesh::Mesh(io::Files& files, const Settings& settings, telemetry::Registry& registry,
+           std::function<void(const model::Snapshot&)> on_snapshot)
+    : files_(files), settings_(settings), on_snapshot_(std::move(on_snapshot)), published_(editor_.last()) {
+  if (settings_.manifest_dir.empty()) return;
+  auto& without_effect = registry.gauges("weft_policy_rules_without_effect",
+                                         "The number of DENY rules that can never fire at layer 4 (unstable)").with();
+  auto& unreadable = registry.gauges("weft_manifest_files_unreadable",
+                                     "The number of manifest files whose last good state is kept (unstable)").with();
+  auto& errors = registry.counters("weft_manifest_errors", "The number of times a manifest file could not be applied (unstable)").with();
+  folder_ = std::make_unique<sources::FolderSource>(
+      files_, folder_settings(settings_), [this, &without_effect](const sources::FolderStatePtr& state) {
+        without_effect.set(static_cast<double>(state->output.policy_rules_without_effect));
+        editor_.replace("folder", state->mesh());
+        commit();
+      });
+  registry.before_text([this, &unreadable, &errors] {
+    const auto& counters = folder_->counters();
+    unreadable.set(static_cast<double>(counters.unreadable));
+    errors.add(counters.errors - errors.value());
+  });
+}
+
+Result<void> Mesh::start() {
+  WEFT_TRY_VOID(read_local_config());
+  if (folder_) WEFT_TRY_VOID(folder_->start());
+  const auto& snapshot = *editor_.last();
+  WEFT_LOG(kInfo, "state", "mesh read", {"workloads", fmt::to_string(snapshot.workloads().size()), log::FieldKind::kNumber},
+           {"services", fmt::to_string(snapshot.services().size()), log::FieldKind::kNumber},
+           {"policies", fmt::to_string(snapshot.policies().size()), log::FieldKind::kNumber});
+  return {};
+}
+
+Result<void> Mesh::read_local_config() {
+  std::string text = settings_.local_xds;
+  if (!settings_.local_xds_path.empty()) {
+    auto read = files_.read(settings_.local_xds_path, kLocalConfigMax);
+    if (!read) return fail(std::move(read).error().within("LOCAL_XDS_PATH " + settings_.local_xds_path));
+    text = std::move(*read);
+  }
+  if (text.empty()) return {};
+  auto objects = manifest::parse_local_config(text);
+  if (!objects) return fail(std::move(objects).error().within("local configuration"));
+  editor_.replace("local", std::move(*objects));
+  commit();
+  return {};
+}
+
+void Mesh::commit() {
+  auto snapshot = editor_.commit();
+  if (snapshot == published_.current()) return;
+  on_snapshot_(*snapshot);
+  published_.publish(std::move(snapshot));
+}
+
+}  // namespace weft::ztunnel

@@ -1,0 +1,42 @@
+// What the mesh is, from where the settings say: a watched folder of manifests, a local configuration file or text; published
+// as snapshots to the workers.
+//
+// Control thread; mesh() may be watched from any.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "lib/async/published.h"
+#include "lib/io/files.h"
+#include "lib/model/snapshot_editor.h"
+#include "lib/sources/folder.h"
+#include "lib/telemetry/metrics.h"
+#include "ztunnel/settings.h"
+
+namespace weft::ztunnel {
+
+class Mesh {
+ public:
+  // `on_snapshot` runs for every new snapshot, before the workers hear of it. References outlive the object.
+  Mesh(io::Files& files, const Settings& settings, telemetry::Registry& registry,
+       std::function<void(const model::Snapshot&)> on_snapshot);
+
+  // Reads everything once; an error ends the start. A folder is watched from then on.
+  Result<void> start();
+
+  Published<model::Snapshot>& published() { return published_; }
+
+ private:
+  Result<void> read_local_config();
+  void commit();
+
+  io::Files& files_;
+  const Settings& settings_;
+  std::function<void(const model::Snapshot&)> on_snapshot_;
+  model::SnapshotEditor editor_;
+  Published<model::Snapshot> published_;
+  std::unique_ptr<sources::FolderSource> folder_;
+};
+
+}  // namespace weft::ztunnel

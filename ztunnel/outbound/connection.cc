@@ -1,0 +1,142 @@
+#include "ztunnel/outbound/connection.h"
+
+#include "lib/hbone/headers.h"
+#include "lib/model/baggage.h"
+#include "lib/model/route.h"
+#include "ztunnel/socket_count.h"
+
+namespace weft::ztunnel {
+namespace {
+
+
+hbone::HopKind hop_kind(model::HopKind kind) {
+  switch (kind) {
+    case model::HopKind::kWorkload: return hbone::HopKind::kWorkload;
+    case model::HopKind::kWaypoint: return hbone::HopKind::kWaypoint;
+    case model::HopKind::kGateway: return hbone::HopKind::kGateway;
+  }
+  return hbone::HopKind::kWorkload;
+}
+
+// ztunnel's word for an error on the way to the next hop. What the peer did wrong in TLS counts as a failed connect.
+ResponseFlag flag_of(const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::kTimeout: return ResponseFlag::kNetworkPolicy;
+    case ErrorCode::kProtocol: return ResponseFlag::kH2Handshake;
+    case ErrorCode::kIdentity: return error.side() == Side::kLocal ? ResponseFlag::kIdentity : ResponseFlag::kConnect;
+    case ErrorCode::kTls: return error.side() == Side::kLocal ? ResponseFlag::kTlsFailure : ResponseFlag::kConnect;
+    default: return ResponseFlag::kConnect;
+  }
+}
+
+hbone::PoolKey pool_key(const PodProxy& pod, const model::Route& route, std::uint64_t generation) {
+  hbone::PoolKey key;
+  key.source_uid = pod.info().uid;
+  key.credential_generation = generation;
+  if (route.destination) key.destination_uid = route.destination->uid;
+  for (const auto& identity : route.expected) key.expected_identities.push_back(identity.to_string());
+  key.hop = route.hop;
+  key.kind = hop_kind(route.hop_kind);
+  return key;
+}
+
+Task<Result<io::StreamPtr>> open_tunnel(PodProxy& pod, const model::Workload& local, const model::Route& route,
+                                        SocketAddress client, StopToken stop) {
+  hbone::TunnelRequest request;
+  request.authority = route.authority;
+  request.baggage = model::format_baggage(local);
+  request.client = client;
+  if (route.service) request.service_host = route.service->hostname;
+  request.traceparent = hbone::make_traceparent(pod.loop().random());
+  const auto headers = hbone::build_request(request);
+  // A certificate renewed, or a connection drained by its peer, between choosing and using it: the request has done nothing
+  // yet, so it is asked once more.
+  for (bool again = true;; again = false) {
+    auto context = co_await pod.tls_context(stop);
+    if (!context) co_return fail(std::move(context).error());
+    auto key = pool_key(pod, route, (*context)->credentials()->generation());
+    auto tunnel = co_await pod.pool().open(std::move(key), headers, stop);
+    if (tunnel) {
+      io::StreamPtr stream = std::move(tunnel->stream);
+      co_return std::move(stream);
+    }
+    const bool untouched = tunnel.error().code() == ErrorCode::kUnavailable && tunnel.error().side() == Side::kUpstream &&
+                           !tunnel.error().message().starts_with("http status");
+    if (!again || !untouched || stop.stop_requested()) co_return fail(std::move(tunnel).error());
+  }
+}
+
+Task<Result<io::StreamPtr>> open_plain(PodProxy& pod, SocketAddress hop, StopToken stop) {
+  Deadline deadline(pod.loop(), kConnectTimeout, stop);
+  auto socket = co_await pod.network().connect(hop, pod.connect_options(), deadline.token());
+  if (!socket) {
+    Error error = deadline.explain(std::move(socket).error(), "connect to " + hop.to_string());
+    if (error.code() == ErrorCode::kTimeout) error = Error(ErrorCode::kUnreachable, error.message());
+    co_return fail(std::move(error).within("io error").on(Side::kUpstream));
+  }
+  co_return std::move(*socket);
+}
+
+void refuse_early(const io::Accepted& accepted, const std::string& error) {
+  log_early_refusal(Reporter::kSource, accepted.peer, accepted.original_destination, error);
+  accepted.stream->abort(io::AbortReason::kReset);
+}
+
+}  // namespace
+
+Task<void> serve_outbound(PodProxy& pod, io::Accepted accepted) {
+  const SocketCount counted(pod.metrics().sockets_open(Reporter::kSource));
+  const StopToken stop = pod.stop_token();
+  const SocketAddress target = accepted.original_destination;
+  if (target.ip().is_loopback() && is_illegal_port(target.port())) {
+    refuse_early(accepted, "attempted recursive call to ourselves");
+    co_return;
+  }
+  auto local = co_await pod.workload(stop);
+  if (!local) {
+    refuse_early(accepted, local.error().message());
+    co_return;
+  }
+  auto route = model::choose_route(pod.snapshot(), **local, accepted.peer.ip(), target, kHbonePort,
+                                   [&pod](std::uint64_t below) { return pod.loop().random().below(below); });
+  if (route && route->kind == model::RouteKind::kDoubleHbone)
+    route = fail(ErrorCode::kUnsupported, "no valid routing destination for workload: tunnels between networks are not built yet");
+  if (!route) {
+    refuse_early(accepted, route.error().message());
+    co_return;
+  }
+
+  const bool tunnelled = route->kind == model::RouteKind::kHbone;
+  Parties parties{.reporter = Reporter::kSource,
+                  .source = *local,
+                  .destination = route->destination,
+                  .service = route->service,
+                  .mutual_tls = tunnelled};
+  if (tunnelled) parties.source_identity = (*local)->identity();
+  AccessRecord record(pod.metrics(), pod.loop().clock(), std::move(parties), {accepted.peer, route->hop, route->authority});
+  OutboundConnection shown;
+  shown.source = accepted.peer;
+  shown.original_destination = target;
+  shown.actual_destination = route->hop;
+  shown.protocol = tunnelled ? ConnectionProtocol::kHbone : ConnectionProtocol::kTcp;
+  pod.connections().add(shown);
+
+  Result<io::StreamPtr> upstream = fail(ErrorCode::kInternal, "not opened");
+  if (tunnelled) {
+    auto opened = co_await open_tunnel(pod, **local, *route, accepted.peer, stop);
+    upstream = std::move(opened);
+  } else {
+    auto opened = co_await open_plain(pod, route->hop, stop);
+    upstream = std::move(opened);
+  }
+  if (!upstream) {
+    accepted.stream->abort(io::AbortReason::kReset);
+    if (upstream.error().code() == ErrorCode::kCancelled) co_return;  // drained: the record says so
+    record.finish(Failure{flag_of(upstream.error()), upstream.error().message()});
+    co_return;
+  }
+  auto copied = co_await io::pump(pod.loop(), *accepted.stream, **upstream, record.counters(), stop);
+  record.finish(copied);
+}
+
+}  // namespace weft::ztunnel

@@ -1,0 +1,88 @@
+// The proxy of one pod: its listeners inside the pod's network namespace, its connections, its tunnels to others.
+//
+// Thread: the home worker's. A connection's task runs in the pod's scope and may use everything here until it ends.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "lib/async/scope.h"
+#include "lib/hbone/pool.h"
+#include "lib/io/network.h"
+#include "lib/tls/context.h"
+#include "ztunnel/access_record.h"
+#include "ztunnel/connections.h"
+#include "ztunnel/worker.h"
+
+namespace weft::ztunnel {
+
+// A connection to an application or a peer is given up after this, and a TLS handshake too.
+inline constexpr Duration kConnectTimeout = std::chrono::seconds(10);
+// How long a connection waits for the control plane to tell of its own pod.
+inline constexpr Duration kWorkloadTimeout = std::chrono::seconds(5);
+
+class PodProxy {
+ public:
+  // `network` is the pod's. `worker` outlives the proxy.
+  PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network);
+  ~PodProxy();
+
+  // Opens the listeners and begins to accept: on return the pod's ports answer. All of them or none.
+  Result<void> start();
+  // Ends accepting, then the connections as `mode` says; returns when all are gone. Call once, also after a failed start.
+  Task<void> stop(DrainMode mode);
+
+  // The worker's snapshot has changed.
+  void on_snapshot();
+
+  // --- for connections ---
+  const zds::Pod& info() const { return pod_; }
+  Loop& loop() { return worker_.loop(); }
+  const Settings& settings() const { return worker_.settings(); }
+  io::Network& network() { return *network_; }
+  const model::Snapshot& snapshot() const { return *worker_.snapshot(); }
+  TrafficMetrics& metrics() { return worker_.metrics(); }
+  Connections& connections() { return connections_; }
+  hbone::Pool& pool() { return pool_; }
+  // Fires when connections must end now.
+  StopToken stop_token() const { return scope_.token(); }
+  // Fires when no new tunnels may come in.
+  StopToken drain_token() const { return drain_.token(); }
+
+  // The pod as the mesh knows it, waiting up to kWorkloadTimeout for the mesh to hear of it.
+  Task<Result<model::WorkloadPtr>> workload(StopToken stop);
+  // The TLS side of the pod's current certificate, waiting for the first one. kIdentity when there is none.
+  Task<Result<std::shared_ptr<const tls::Context>>> tls_context(StopToken stop);
+
+  io::ConnectOptions connect_options() const;
+  // Whether connections to the application carry their caller's address.
+  bool keeps_source() const { return keeps_source_; }
+  http2::Settings http2_settings() const;
+
+ private:
+  using Serve = Task<void> (*)(PodProxy& pod, io::Accepted accepted);
+  Result<io::ListenerPtr> listen(std::uint16_t port, const char* component);
+  void serve(io::ListenerPtr listener, Serve serve);
+  Task<void> accept_all(io::Listener& listener, Serve serve);
+  Task<Result<certs::CredentialsPtr>> credentials(model::Identity identity, StopToken stop);
+  Task<Result<io::StreamPtr>> dial(const hbone::PoolKey& key, StopToken stop);
+  void evict_gone_destinations();
+
+  Worker& worker_;
+  const zds::Pod pod_;
+  const io::NetworkPtr network_;
+  bool keeps_source_ = false;
+  Event snapshot_changed_;
+  std::uint64_t judged_policies_ = 0;  // revision that open connections were judged by
+  model::WorkloadPtr last_workload_;   // as last known
+  certs::SecretPtr secret_;
+  std::shared_ptr<const tls::Context> tls_context_;
+  Connections connections_;
+  StopSource drain_;
+  Scope accepting_;
+  Scope scope_;
+  hbone::Pool pool_;
+  std::vector<io::ListenerPtr> listeners_;
+};
+
+}  // namespace weft::ztunnel

@@ -1,0 +1,87 @@
+// Which pods this node proxy serves: what the node agent says, carried out on the workers.
+//
+// A pod goes to the worker that has the fewest. A pod whose proxy could not be started is tried again every kRetryInterval
+// and keeps the process unready. Deleted pods end in the background. Control thread.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/admin/readiness.h"
+#include "lib/async/semaphore.h"
+#include "lib/telemetry/metrics.h"
+#include "lib/zds/client.h"
+#include "ztunnel/worker.h"
+
+namespace weft::ztunnel {
+
+class Pods final : public zds::PodEvents {
+ public:
+  static constexpr Duration kRetryInterval = std::chrono::seconds(5);
+
+  // Unready from the start, as "workload proxy manager". All references outlive it.
+  Pods(Loop& control, std::vector<Worker*> workers, admin::Readiness& readiness, telemetry::Registry& registry);
+  ~Pods() override;
+
+  void connected() override;
+  Task<Result<void>> add(zds::Pod pod, Fd netns, StopToken stop) override;
+  Task<void> remove(std::string uid) override;
+  void forget(std::string uid) override;
+  Task<void> snapshot_done(std::set<std::string> named) override;
+  void disconnected() override;
+
+  // The process ends: every pod drains, all at once; returns when all are gone, those given up before included. The process does
+  // not become ready again.
+  Task<void> drain();
+
+ private:
+  // A network namespace is known by its file.
+  struct NamespaceId {
+    dev_t device = 0;
+    ino_t inode = 0;
+    bool operator==(const NamespaceId&) const = default;
+  };
+  struct Running {
+    NamespaceId netns;
+    std::size_t worker = 0;
+    std::uint64_t proxy = 0;
+  };
+  struct Waiting {
+    zds::Pod pod;
+    Fd netns;
+  };
+
+  static Result<NamespaceId> identify(const Fd& netns);
+  Task<Result<void>> start(zds::Pod pod, const Fd& netns);
+  void stop(const std::string& uid, DrainMode mode);
+  Task<void> stop_proxy(Running running, DrainMode mode);
+  Task<void> retry();
+  void update();
+
+  Loop& control_;
+  const std::vector<Worker*> workers_;
+  admin::Readiness& readiness_;
+  telemetry::Gauge& active_;
+  telemetry::Gauge& pending_count_;
+  telemetry::Counter& started_;
+  telemetry::Counter& stopped_;
+
+  std::map<std::string, Running> running_;  // by pod UID
+  std::map<std::string, Waiting> waiting_;
+  std::vector<std::size_t> load_;           // pods per worker
+  std::uint64_t proxies_ = 0;
+  bool snapshot_done_ = false;
+  bool draining_ = false;
+  std::optional<admin::Readiness::Ticket> unready_;
+  Semaphore starting_;  // one pod changes at a time
+  Timer retry_timer_;
+  Scope scope_;
+};
+
+}  // namespace weft::ztunnel

@@ -1,0 +1,54 @@
+#include "ztunnel/worker.h"
+
+#include "ztunnel/pod_proxy.h"
+
+namespace weft::ztunnel {
+
+Worker::Worker(Loop& loop, io::NetworkFactory& networks, const Settings& settings, Identities& identities,
+               TrafficFamilies& families)
+    : loop_(loop),
+      networks_(networks),
+      settings_(settings),
+      identities_(identities),
+      metrics_(families),
+      snapshot_(std::make_shared<const model::Snapshot>()) {}
+
+Worker::~Worker() = default;
+
+Task<void> Worker::follow(Published<model::Snapshot>& mesh) {
+  watcher_ = mesh.watch(loop_, [this](const model::SnapshotPtr& snapshot) { on_snapshot(snapshot); });
+  if (auto current = mesh.current()) on_snapshot(current);
+  co_return;
+}
+
+void Worker::on_snapshot(const model::SnapshotPtr& snapshot) {
+  if (snapshot->revision() < snapshot_->revision()) return;  // follow() was ahead of the post
+  snapshot_ = snapshot;
+  for (auto& [id, pod] : pods_) pod->on_snapshot();
+}
+
+Task<Result<void>> Worker::start_pod(std::uint64_t id, zds::Pod pod, const Fd& netns) {
+  auto network = networks_.in_namespace(netns);
+  if (!network) co_return fail(std::move(network).error());
+  auto proxy = std::make_unique<PodProxy>(*this, std::move(pod), std::move(*network));
+  auto started = proxy->start();
+  if (!started) co_return started;
+  pods_[id] = std::move(proxy);
+  co_return Result<void>{};
+}
+
+Task<void> Worker::stop_pod(std::uint64_t id, DrainMode mode) {
+  auto found = pods_.find(id);
+  if (found == pods_.end()) co_return;
+  PodProxy& proxy = *found->second;
+  co_await proxy.stop(mode);
+  pods_.erase(id);
+}
+
+Task<void> Worker::stop() {
+  WEFT_CHECK(pods_.empty());
+  watcher_.reset();
+  co_return;
+}
+
+}  // namespace weft::ztunnel

@@ -1,0 +1,68 @@
+// One worker thread's part of the node proxy: the pods that live here and the mesh as they see it.
+//
+// A pod has one home worker that owns its listeners, its connections and its tunnels. Everything runs on the worker's
+// thread; control code reaches it with call_on (lib/async/cross_thread.h).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "lib/async/published.h"
+#include "lib/io/network.h"
+#include "lib/model/snapshot.h"
+#include "lib/zds/messages.h"
+#include "ztunnel/identities.h"
+#include "ztunnel/settings.h"
+#include "ztunnel/traffic.h"
+
+namespace weft::ztunnel {
+
+class PodProxy;
+
+// How open connections end when a pod is given up.
+enum class DrainMode {
+  kGraceful,   // they may finish until the deadline
+  kImmediate,  // now: the pod is gone
+};
+
+class Worker {
+ public:
+  // All references outlive the worker.
+  Worker(Loop& loop, io::NetworkFactory& networks, const Settings& settings, Identities& identities,
+         TrafficFamilies& families);
+  ~Worker();
+
+  // The pods' snapshot is from now on what `mesh` publishes.
+  Task<void> follow(Published<model::Snapshot>& mesh);
+
+  // Opens the pod's listeners inside `netns` and serves. `id` names this proxy; a pod that moved to another namespace has two
+  // for a while. Errors: what binding said.
+  Task<Result<void>> start_pod(std::uint64_t id, zds::Pod pod, const Fd& netns);
+  // Returns when every connection of the pod has ended.
+  Task<void> stop_pod(std::uint64_t id, DrainMode mode);
+  // No pods may be left.
+  Task<void> stop();
+
+  Loop& loop() { return loop_; }
+  const Settings& settings() const { return settings_; }
+  Identities& identities() { return identities_; }
+  TrafficMetrics& metrics() { return metrics_; }
+  // Never null.
+  const model::SnapshotPtr& snapshot() const { return snapshot_; }
+
+ private:
+  void on_snapshot(const model::SnapshotPtr& snapshot);
+
+  Loop& loop_;
+  io::NetworkFactory& networks_;
+  const Settings& settings_;
+  Identities& identities_;
+  TrafficMetrics metrics_;
+  model::SnapshotPtr snapshot_;
+  std::shared_ptr<Published<model::Snapshot>::Watcher> watcher_;
+  std::map<std::uint64_t, std::unique_ptr<PodProxy>> pods_;
+};
+
+}  // namespace weft::ztunnel
