@@ -1,0 +1,26 @@
+// Memory that a burst needed goes back to the system when the burst is over: the C library keeps what was freed inside its
+// arenas, tens of megabytes after some thousand connections, until it is told otherwise.
+#pragma once
+
+#include "lib/async/loop.h"
+
+namespace weft::runtime {
+
+// Looks every kTrimInterval and trims (malloc_trim(3)) when much is resident and free: it holds the arenas' locks for a moment, so never for
+// little. Thread: the loop's; all arenas are trimmed.
+class MemoryTrimmer {
+ public:
+  static constexpr Duration kTrimInterval = std::chrono::seconds(10);
+  static constexpr std::size_t kKeptMin = 8u << 20;  // bytes resident and unused, below which nothing is done
+
+  explicit MemoryTrimmer(Loop& loop);
+
+ private:
+  void look();
+
+  Loop& loop_;
+  Timer timer_;
+  std::size_t kept_after_trim_ = 0;  // resident and not of the heap, or not to be given back
+};
+
+}  // namespace weft::runtime
