@@ -57,8 +57,7 @@ Result<void> App::check_capabilities() {
 }
 
 Result<void> App::serve_readiness() {
-  return serve_wildcard(kReadinessPort, "readiness",
-                        [this](admin::Request request, StopToken) { return answer_readiness(std::move(request)); });
+  return serve_wildcard(kReadinessPort, "readiness", readiness_.handler());
 }
 
 Result<void> App::prepare_certificates() {
@@ -137,7 +136,7 @@ Task<void> App::wait_for_end() {
 }
 
 Task<void> App::shut_down() {
-  auto unready = readiness_.begin("shutdown");
+  readiness_.begin("shutdown").leave_pending();
   agent_scope_.request_stop();
   co_await agent_scope_.join();
   if (pods_) co_await pods_->drain();

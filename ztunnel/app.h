@@ -14,6 +14,7 @@
 #include "lib/asio/packet_socket.h"
 #include "lib/asio/resolver.h"
 #include "lib/async/scope.h"
+#include "lib/runtime/memory.h"
 #include "lib/runtime/process.h"
 #include "lib/runtime/workers.h"
 #include "lib/telemetry/metrics.h"
@@ -53,7 +54,6 @@ class App {
   Task<void> take_pods();
   Result<void> serve(const IpAddress& ip, std::uint16_t port, const char* name, admin::Handler handler);
   Result<void> serve_wildcard(std::uint16_t port, const char* name, admin::Handler handler);
-  Task<admin::Response> answer_readiness(admin::Request request);
   Task<admin::Response> answer_stats(admin::Request request);
   Task<admin::Response> answer_admin(admin::Request request);
   void describe_process();
@@ -66,8 +66,9 @@ class App {
   asio::Resolver resolver_{loop_};
   asio::UnixPackets packets_{loop_};
   runtime::ShutdownSignals signals_{loop_};
+  runtime::MemoryTrimmer memory_{loop_};
   telemetry::Registry registry_;
-  admin::Readiness readiness_{loop_};
+  admin::Readiness readiness_{loop_.clock(), loop_.now()};
   TrafficFamilies traffic_{registry_};
 
   std::unique_ptr<certs::CaClient> authority_;

@@ -83,8 +83,6 @@ void App::describe_process() {
   });
 }
 
-Task<admin::Response> App::answer_readiness(admin::Request request) { co_return readiness_.answer(request); }
-
 Task<admin::Response> App::answer_stats(admin::Request request) {
   if (request.path != "/metrics" && request.path != "/stats/prometheus") co_return not_found();
   const bool open_metrics = accepts_open_metrics(request.accept);
