@@ -1,7 +1,5 @@
 #include "ztunnel/app.h"
 
-#include <sys/resource.h>
-
 #include <cstdio>
 #include <filesystem>
 
@@ -15,37 +13,35 @@ constexpr const char* kTarget = "app";
 
 }  // namespace
 
-App::App(Settings settings) : settings_(std::move(settings)), network_(networks_.own()) {}
+App::App(Settings settings, Surroundings surroundings)
+    : settings_(std::move(settings)), around_(std::move(surroundings)), loop_(around_.control) {}
 App::~App() = default;
 
-int App::run() {
-  loop_.post([this] { main_scope_.spawn(live()); });
-  loop_.run();
-  return exit_code_;
-}
-
-Task<void> App::live() {
+Task<int> App::run(StopToken stop) {
   auto state = readiness_.begin("state manager");
   auto proxy = readiness_.begin("proxy");
   auto started = check_capabilities();
   if (started) started = serve_readiness();
   if (started) started = prepare_certificates();
   if (started) started = read_mesh();
-  if (started) started = start_workers();
-  if (started) started = serve_admin();
+  if (started) {
+    place_workers();
+    started = serve_admin();
+  }
   if (started) {
     co_await follow_mesh();
     state.release();
     proxy.release();
     agent_scope_.spawn(take_pods());
-    co_await wait_for_end();
+    auto asked = co_await end_asked_.wait(stop);
+    (void)asked;
   } else {
-    exit_code_ = runtime::kExitFailure;
+    exit_code_ = 1;
     WEFT_LOG(kError, kTarget, "failed to start", {"error", started.error().message()});
     std::fprintf(stderr, "Error: %s\n", started.error().message().c_str());
   }
   co_await shut_down();
-  loop_.stop();
+  co_return exit_code_;
 }
 
 Result<void> App::check_capabilities() {
@@ -64,11 +60,11 @@ Result<void> App::prepare_certificates() {
   std::error_code ignored;
   const bool is_file = std::filesystem::exists(settings_.ca_root_ca, ignored);
   certs::TrustRoots roots = settings_.ca_root_ca == "SYSTEM" ? certs::TrustRoots::system()
-                            : is_file                        ? certs::TrustRoots::file(files_, settings_.ca_root_ca)
+                            : is_file                        ? certs::TrustRoots::file(around_.files, settings_.ca_root_ca)
                                                              : certs::TrustRoots::inline_pem(settings_.ca_root_ca);
   certs::AuthToken token;
   if (std::filesystem::exists(settings_.auth_token, ignored)) {
-    token = certs::AuthToken::file(files_, settings_.auth_token);
+    token = certs::AuthToken::file(around_.files, settings_.auth_token);
   } else if (!settings_.auth_token.empty() && settings_.auth_token != kDefaultAuthTokenPath) {
     token = certs::AuthToken::literal(settings_.auth_token);
   }
@@ -80,30 +76,26 @@ Result<void> App::prepare_certificates() {
   options.certificate_life = settings_.secret_ttl;
   options.tls.tls12 = settings_.tls12_enabled;
   options.tls.post_quantum_only = settings_.post_quantum_only;
-  WEFT_TRY(authority_, certs::CaClient::create(loop_, *network_, resolver_, std::move(roots), std::move(token), std::move(options)));
+  WEFT_TRY(authority_, certs::CaClient::create(loop_, around_.network, around_.resolver, std::move(roots), std::move(token), std::move(options)));
   secrets_ = std::make_unique<certs::SecretManager>(loop_, *authority_);
   identities_ = std::make_unique<Identities>(loop_, *secrets_, settings_.node_name);
   return {};
 }
 
 Result<void> App::read_mesh() {
-  mesh_ = std::make_unique<Mesh>(files_, settings_, registry_,
+  mesh_ = std::make_unique<Mesh>(around_.files, settings_, registry_,
                                  [this](const model::Snapshot& snapshot) { identities_->on_snapshot(snapshot); });
   return mesh_->start();
 }
 
-Result<void> App::start_workers() {
-  WEFT_TRY(threads_, runtime::Workers::start("ztunnel", static_cast<unsigned>(settings_.worker_threads), settings_.engine));
-  WEFT_LOG(kInfo, kTarget, "workers started", {"count", fmt::to_string(threads_->size()), log::FieldKind::kNumber},
-           {"engine", threads_->description()});
+void App::place_workers() {
   std::vector<Worker*> workers;
-  for (std::size_t i = 0; i < threads_->size(); ++i) {
-    workers_.push_back(std::make_unique<Worker>(threads_->loop(i), threads_->networks(i), settings_, *identities_, traffic_));
+  for (const auto& seat : around_.workers) {
+    workers_.push_back(std::make_unique<Worker>(seat.loop, seat.networks, settings_, *identities_, traffic_));
     workers.push_back(workers_.back().get());
   }
   pods_ = std::make_unique<Pods>(loop_, std::move(workers), readiness_, registry_);
-  agent_ = std::make_unique<zds::Client>(loop_, packets_, *pods_, settings_.inpod_uds);
-  return {};
+  agent_ = std::make_unique<zds::Client>(loop_, around_.packets, *pods_, settings_.inpod_uds);
 }
 
 Task<void> App::follow_mesh() {
@@ -117,22 +109,8 @@ Task<void> App::take_pods() {
   auto ended = co_await agent_->run(agent_scope_.token());
   if (ended) co_return;
   WEFT_LOG(kError, "inpod", "workload proxy manager failed", {"error", ended.error().message()});
-  exit_code_ = runtime::kExitFailure;
+  exit_code_ = 1;
   end_asked_.set();
-}
-
-Task<void> App::watch_signals() {
-  auto signal = co_await signals_.wait(signal_scope_.token());
-  if (!signal) co_return;
-  WEFT_LOG(kInfo, kTarget, "received signal, starting shutdown", {"signal", *signal});
-  end_asked_.set();
-  co_await signals_.exit_on_interrupt(signal_scope_.token());
-}
-
-Task<void> App::wait_for_end() {
-  signal_scope_.spawn(watch_signals());
-  auto asked = co_await end_asked_.wait();
-  (void)asked;
 }
 
 Task<void> App::shut_down() {
@@ -144,14 +122,11 @@ Task<void> App::shut_down() {
     Worker* raw = worker.get();
     co_await call_on<void>(loop_, raw->loop(), [raw] { return raw->stop(); });
   }
-  if (threads_) threads_->stop();
   workers_.clear();
   if (secrets_) co_await secrets_->stop();
   if (authority_) co_await authority_->stop();
   server_scope_.request_stop();
   co_await server_scope_.join();
-  signal_scope_.request_stop();
-  co_await signal_scope_.join();
   WEFT_LOG(kInfo, kTarget, "shutdown complete");
 }
 

@@ -8,15 +8,12 @@
 #include "certs/secret_manager.h"
 #include "lib/admin/readiness.h"
 #include "lib/admin/server.h"
-#include "lib/asio/files.h"
-#include "lib/asio/loop.h"
-#include "lib/asio/network.h"
-#include "lib/asio/packet_socket.h"
-#include "lib/asio/resolver.h"
 #include "lib/async/scope.h"
+#include "lib/io/files.h"
+#include "lib/io/network.h"
+#include "lib/io/packet_socket.h"
+#include "lib/io/resolver.h"
 #include "lib/runtime/memory.h"
-#include "lib/runtime/process.h"
-#include "lib/runtime/workers.h"
 #include "lib/telemetry/metrics.h"
 #include "lib/zds/client.h"
 #include "ztunnel/identities.h"
@@ -28,29 +25,40 @@
 
 namespace weft::ztunnel {
 
+// What the program stands on: the kernel's, or a simulated world's. All of it outlives the App.
+struct Surroundings {
+  Loop& control;  // the thread that everything but traffic runs on
+  io::Network& network;
+  io::Files& files;
+  io::Resolver& resolver;
+  io::PacketNetwork& packets;
+  struct WorkerSeat {
+    Loop& loop;
+    io::NetworkFactory& networks;
+  };
+  std::vector<WorkerSeat> workers;
+};
+
 class App {
  public:
-  explicit App(Settings settings);
+  App(Settings settings, Surroundings surroundings);
   ~App();
 
-  // Runs the proxy until it is asked to end and has drained. Returns the exit code. The calling thread is the control thread.
-  int run();
+  // Runs the proxy on the control loop: starts, serves until `stop`, /quitquitquit or a broken agent protocol, drains. Returns
+  // the exit code; what went wrong was logged.
+  Task<int> run(StopToken stop);
 
  private:
-  Task<void> live();
   // The phases of a start, in this order.
   Result<void> check_capabilities();
   Result<void> serve_readiness();
   Result<void> read_mesh();
   Result<void> prepare_certificates();
-  Result<void> start_workers();
+  void place_workers();
   Result<void> serve_admin();
   Task<void> follow_mesh();
-  // Until a signal, /quitquitquit, or a broken agent protocol.
-  Task<void> wait_for_end();
   Task<void> shut_down();
 
-  Task<void> watch_signals();
   Task<void> take_pods();
   Result<void> serve(const IpAddress& ip, std::uint16_t port, const char* name, admin::Handler handler);
   Result<void> serve_wildcard(std::uint16_t port, const char* name, admin::Handler handler);
@@ -59,13 +67,8 @@ class App {
   void describe_process();
 
   const Settings settings_;
-  asio::Loop loop_;
-  asio::Networks networks_{loop_};
-  io::NetworkPtr network_;
-  asio::KernelFiles files_{loop_};
-  asio::Resolver resolver_{loop_};
-  asio::UnixPackets packets_{loop_};
-  runtime::ShutdownSignals signals_{loop_};
+  const Surroundings around_;
+  Loop& loop_;
   runtime::MemoryTrimmer memory_{loop_};
   telemetry::Registry registry_;
   admin::Readiness readiness_{loop_.clock(), loop_.now()};
@@ -75,17 +78,14 @@ class App {
   std::unique_ptr<certs::SecretManager> secrets_;
   std::unique_ptr<Identities> identities_;
   std::unique_ptr<Mesh> mesh_;
-  std::unique_ptr<runtime::Workers> threads_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::unique_ptr<Pods> pods_;
   std::unique_ptr<zds::Client> agent_;
 
   Event end_asked_{loop_};
-  int exit_code_ = runtime::kExitOk;
-  Scope signal_scope_{loop_};
+  int exit_code_ = 0;
   Scope server_scope_{loop_};
   Scope agent_scope_{loop_};
-  Scope main_scope_{loop_};
 };
 
 }  // namespace weft::ztunnel

@@ -2,15 +2,30 @@
 #include <cstdio>
 #include <string>
 
+#include "lib/asio/files.h"
+#include "lib/asio/loop.h"
+#include "lib/asio/network.h"
+#include "lib/asio/packet_socket.h"
+#include "lib/asio/resolver.h"
 #include "lib/base/log.h"
 #include "lib/linux/limits.h"
 #include "lib/runtime/process.h"
+#include "lib/runtime/workers.h"
 #include "ztunnel/app.h"
 #include "ztunnel/build_info.h"
 #include "ztunnel/settings.h"
 
 namespace weft::ztunnel {
 namespace {
+
+// A second SIGINT, during the drain, ends the process at once.
+Task<void> stop_on_signal(runtime::ShutdownSignals& signals, StopSource& stop, StopToken end) {
+  auto signal = co_await signals.wait(end);
+  if (!signal) co_return;
+  WEFT_LOG(kInfo, "app", "received signal, starting shutdown", {"signal", *signal});
+  stop.request_stop();
+  co_await signals.exit_on_interrupt(end);
+}
 
 constexpr const char* kHelp =
     "Istio Ztunnel (%s)\n"
@@ -28,6 +43,48 @@ std::string joined(int count, char** words) {
   return text;
 }
 
+// Serves until the first SIGTERM or SIGINT, or until the proxy ends by itself.
+Task<void> serve(asio::Loop& loop, App& app, runtime::ShutdownSignals& signals, int& exit_code) {
+  Scope listening(loop);
+  StopSource stop;
+  listening.spawn(stop_on_signal(signals, stop, listening.token()));
+  auto code = co_await app.run(stop.token());
+  exit_code = code;
+  listening.request_stop();
+  co_await listening.join();
+  loop.stop();
+}
+
+// The calling thread becomes the control thread.
+int run_app(Settings settings) {
+  asio::Loop loop;
+  asio::Networks networks(loop);
+  const auto network = networks.own();
+  asio::KernelFiles files(loop);
+  asio::Resolver resolver(loop);
+  asio::UnixPackets packets(loop);
+  runtime::ShutdownSignals signals(loop);
+  auto workers = runtime::Workers::start("ztunnel", static_cast<unsigned>(settings.worker_threads), settings.engine);
+  if (!workers) {
+    WEFT_LOG(kError, "app", "failed to start", {"error", workers.error().message()});
+    std::fprintf(stderr, "Error: %s\n", workers.error().message().c_str());
+    return runtime::kExitFailure;
+  }
+  WEFT_LOG(kInfo, "app", "workers started", {"count", fmt::to_string((*workers)->size()), log::FieldKind::kNumber},
+           {"engine", (*workers)->description()});
+  Surroundings around{loop, *network, files, resolver, packets, {}};
+  for (std::size_t i = 0; i < (*workers)->size(); ++i) around.workers.push_back({(*workers)->loop(i), (*workers)->networks(i)});
+  int exit_code = runtime::kExitFailure;
+  {
+    App app(std::move(settings), std::move(around));
+    Scope scope(loop);
+    loop.post([&] { scope.spawn(serve(loop, app, signals, exit_code)); });
+    loop.run();
+  }
+  (*workers)->stop();
+  return exit_code;
+}
+
 int run_proxy(const std::map<std::string, std::string>& environment, std::string arguments) {
   auto mesh_config = read_mesh_config();
   if (!mesh_config) {
@@ -43,8 +100,7 @@ int run_proxy(const std::map<std::string, std::string>& environment, std::string
   log::init(settings->log_json ? log::Format::kJson : log::Format::kPlain, settings->log_filter);
   WEFT_LOG(kInfo, "ztunnel", "version", {"version", build_info(settings->istio_version), log::FieldKind::kDisplay});
   runtime::prepare_process();
-  App app(std::move(*settings));
-  return app.run();
+  return run_app(std::move(*settings));
 }
 
 }  // namespace

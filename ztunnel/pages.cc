@@ -38,7 +38,7 @@ admin::Response not_found() { return {.status = 404}; }
 
 Result<void> App::serve(const IpAddress& ip, std::uint16_t port, const char* name, admin::Handler handler) {
   const SocketAddress address(ip, port);
-  auto listener = network_->listen(address, {});
+  auto listener = around_.network.listen(address, {});
   if (!listener) return fail(std::move(listener).error().within("failed to bind to address " + address.to_string()));
   WEFT_LOG(kInfo, "app", "listener established", {"address", (*listener)->address().to_string(), log::FieldKind::kDisplay},
            {"component", name});

@@ -167,6 +167,7 @@ Task<void> Pods::drain() {
   for (const auto& [uid, running] : running_) all.push_back(uid);
   for (const auto& uid : all) stop(uid, DrainMode::kGraceful);
   update();
+  unready_->leave_pending();
   co_await scope_.join();
   update();
 }
