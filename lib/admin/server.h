@@ -33,6 +33,8 @@ struct Response {
 // something long should then give one soon. HEAD requests arrive as such; the body of the answer is left out.
 using Handler = std::function<Task<Response>(Request request, StopToken stop)>;
 
+// Where serve() is awaited rather than spawned, made in a statement of its own before: GCC 12 destroys a braced temporary
+// among the arguments of a co_await twice.
 struct ServerOptions {
   std::string name;                  // for the log and the counter
   std::size_t head_max = 8 * 1024;   // request line and fields; 431 beyond
