@@ -52,7 +52,8 @@ class Lookup {
     options.sock_state_cb_data = this;
     int status = ares_init_options(&channel_, &options, ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB);
     if (status == ARES_SUCCESS && !servers.empty()) status = ares_set_servers_ports_csv(channel_, servers.c_str());
-    if (status != ARES_SUCCESS) return fail(ErrorCode::kUnavailable, std::string("name resolution: ") + ares_strerror(status));
+    if (status != ARES_SUCCESS)
+      return fail(ErrorCode::kUnavailable, std::string("name resolution: ") + ares_strerror(status));
     return {};
   }
 

@@ -1,12 +1,11 @@
 #include "lib/asio/resolver.h"
 
-#include <catch2/catch_test_macros.hpp>
-
 #include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <catch2/catch_test_macros.hpp>
 #include <cstring>
 #include <thread>
 

@@ -61,7 +61,8 @@ Task<std::optional<std::string>> ClientCall::read() {
   while (!settled_) {
     auto message = messages_.next();
     if (!message) {
-      settle({message.error().code() == ErrorCode::kLimit ? Code::kResourceExhausted : Code::kInternal, message.error().message()});
+      settle({message.error().code() == ErrorCode::kLimit ? Code::kResourceExhausted : Code::kInternal,
+              message.error().message()});
       stream_->abort(io::AbortReason::kCancel);
       break;
     }
@@ -116,9 +117,10 @@ Task<Result<std::unique_ptr<ClientCall>>> Channel::start(std::string path, CallO
     if (call->deadline_ && call->deadline_->expired()) co_return fail(ErrorCode::kTimeout, "the call's deadline passed");
     co_return fail(std::move(made).error());
   }
-  http2::Headers headers = {{":method", "POST"}, {":scheme", options_.scheme}, {":path", std::move(path)},
-                            {":authority", options_.authority}, {"te", "trailers"},
-                            {"content-type", "application/grpc"}, {"user-agent", "weft"}};
+  http2::Headers headers = {{":method", "POST"},        {":scheme", options_.scheme},
+                            {":path", std::move(path)}, {":authority", options_.authority},
+                            {"te", "trailers"},         {"content-type", "application/grpc"},
+                            {"user-agent", "weft"}};
   if (options.deadline) headers.emplace_back("grpc-timeout", format_timeout(*options.deadline));
   for (auto& field : options.metadata) headers.push_back(std::move(field));
   auto stream = (*made)->open(headers, http2::Stream::Body::kFollows);

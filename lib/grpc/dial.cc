@@ -20,7 +20,8 @@ bool is_host(std::string_view host) {
   if (host.empty() || host.size() > kHostMax) return false;
   if (IpAddress::parse(host)) return true;
   for (const char c : host) {
-    const bool fine = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+    const bool fine =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
     if (!fine) return false;
   }
   return true;
@@ -65,7 +66,8 @@ Result<ServerAddress> ServerAddress::parse(std::string_view text) {
   address.port = address.transport == Transport::kTls ? 443 : 80;
   if (has_port) {
     const auto [end, problem] = std::from_chars(port.data(), port.data() + port.size(), address.port);
-    if (problem != std::errc() || end != port.data() + port.size() || address.port == 0) return invalid(text, "no port number");
+    if (problem != std::errc() || end != port.data() + port.size() || address.port == 0)
+      return invalid(text, "no port number");
   }
   if (address.transport == Transport::kClearText) {
     auto ip = IpAddress::parse(address.host);
@@ -121,7 +123,8 @@ Task<Result<io::StreamPtr>> Dialer::connect(StopToken stop) {
   co_return fail(std::move(last));
 }
 
-Task<Result<io::StreamPtr>> Dialer::secure(io::StreamPtr below, std::shared_ptr<const tls::Context> context, StopToken stop) {
+Task<Result<io::StreamPtr>> Dialer::secure(io::StreamPtr below, std::shared_ptr<const tls::Context> context,
+                                           StopToken stop) {
   Deadline deadline(loop_, options_.handshake_timeout, stop);
   tls::Verification verification{tls::NamedServer{address_.host, options_.alternative_host}, loop_.clock().wall()};
   auto stream = co_await tls::connect(std::move(below), std::move(context), std::move(verification), deadline.token());

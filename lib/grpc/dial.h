@@ -21,7 +21,7 @@ enum class Transport { kTls, kClearText };
 // "https://istiod.istio-system.svc:15012".
 struct ServerAddress {
   Transport transport = Transport::kTls;
-  std::string host;       // DNS name or IP address, without brackets
+  std::string host;  // DNS name or IP address, without brackets
   std::uint16_t port = 0;
   std::string authority;  // as written between "//" and "/", for :authority
 

@@ -21,9 +21,7 @@ Task<Status> echo(ServerCall& call, StopToken) {
   }
 }
 
-Task<Status> refuse(ServerCall&, StopToken) {
-  co_return Status{Code::kPermissionDenied, "not for you: 100% \xC3\xA9"};
-}
+Task<Status> refuse(ServerCall&, StopToken) { co_return Status{Code::kPermissionDenied, "not for you: 100% \xC3\xA9"}; }
 
 Task<Status> silent(ServerCall& call, StopToken) {
   auto first = co_await call.read();
@@ -62,7 +60,7 @@ struct World {
 
   ManualLoop loop;
   Scope scope{loop};
-  Server server{loop, {}};
+  Server server{loop, {.call_time_max = 1min}};
   StopSource connection_stop;
   bool refuse_dials = false;
   int dials = 0;
@@ -124,6 +122,17 @@ TEST_CASE("a deadline and a stop end a call that never answers") {
   stop.request_stop();
   CHECK_FALSE(world.loop.run((*other)->read()));
   CHECK((*other)->status().code == Code::kCancelled);
+}
+
+TEST_CASE("a server ends a call that takes too long, whatever its caller asked for") {
+  World world;
+  auto started = world.loop.run(world.channel.start("/t.S/Silent", {}, {}));
+  REQUIRE(started);
+  CHECK_FALSE(world.loop.run((*started)->read()));
+  CHECK((*started)->status().code == Code::kDeadlineExceeded);
+  CHECK((*started)->status().message == "the call's deadline passed");
+  CHECK(world.unary("/t.S/Echo", "next").message == "echo:next");
+  CHECK(world.dials == 1);
 }
 
 TEST_CASE("a lost connection is unavailable for its calls and made anew for the next") {

@@ -22,7 +22,8 @@ Task<void> ServerListener::run(io::ListenerPtr listener, StopToken stop) {
     const std::size_t from_address = same == by_address_.end() ? 0 : same->second;
     if (counters_.open >= options_.connections_max || from_address >= options_.connections_per_address_max) {
       ++counters_.refused;
-      WEFT_LOG(kWarn, "grpc", "connection refused, too many", {"peer", accepted->peer.to_string(), log::FieldKind::kDisplay});
+      WEFT_LOG(kWarn, "grpc", "connection refused, too many",
+               {"peer", accepted->peer.to_string(), log::FieldKind::kDisplay});
       continue;
     }
     ++counters_.accepted;
@@ -52,7 +53,7 @@ Task<void> ServerListener::serve(io::Accepted accepted) {
     }
     stream = std::move(*secured);
   }
-  auto ended = co_await server_.serve(std::move(stream), scope_.token(), options_.drain);
+  auto ended = co_await server_.serve(std::move(stream), scope_.token(), options_.drain, accepted.peer.to_string());
   if (!ended && ended.error().code() != ErrorCode::kCancelled) {
     WEFT_LOG(kDebug, "grpc", "connection ended", {"peer", accepted.peer.to_string(), log::FieldKind::kDisplay},
              {"error", ended.error().message()});
@@ -65,8 +66,8 @@ Task<Result<io::StreamPtr>> ServerListener::secure(io::StreamPtr below, StopToke
   if (!permit) co_return fail(deadline.explain(std::move(permit).error(), "waiting for the handshake"));
   auto context = context_();
   if (!context) co_return fail(ErrorCode::kUnavailable, "no serving certificate");
-  auto stream = co_await tls::accept(std::move(below), std::move(context), {tls::AnyClient{}, loop_.clock().wall()},
-                                     deadline.token());
+  auto stream =
+      co_await tls::accept(std::move(below), std::move(context), {tls::AnyClient{}, loop_.clock().wall()}, deadline.token());
   if (!stream) co_return fail(deadline.explain(std::move(stream).error(), "tls handshake"));
   co_return std::move(*stream);
 }

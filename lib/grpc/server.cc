@@ -15,7 +15,8 @@ http2::Headers trailers_of(const Status& status) {
 
 }  // namespace
 
-ServerCall::ServerCall(http2::StreamPtr stream, std::size_t message_max) : stream_(std::move(stream)), messages_(message_max) {}
+ServerCall::ServerCall(http2::StreamPtr stream, std::size_t message_max, const std::string& peer)
+    : stream_(std::move(stream)), messages_(message_max), peer_(peer) {}
 
 Task<Result<std::optional<std::string>>> ServerCall::read() {
   for (;;) {
@@ -38,11 +39,32 @@ Task<Result<void>> ServerCall::write(std::string message) {
     if (!begun) co_return begun;
     answered_ = true;
   }
+  writing_ = true;
   auto written = co_await stream_->write(frame_message(message));
+  writing_ = false;
   co_return written;
 }
 
-Task<void> Server::answer(http2::StreamPtr stream, StopToken stop) {
+void ServerCall::finish(const Status& status) {
+  if (std::exchange(finished_, true)) return;
+  // Fails when the caller has given up: nobody is left to be told.
+  if (answered_) {
+    (void)stream_->finish(trailers_of(status));
+    return;
+  }
+  http2::Headers only = {{":status", "200"}, {"content-type", "application/grpc"}};
+  for (auto& field : trailers_of(status)) only.push_back(std::move(field));
+  (void)stream_->respond(only, http2::Stream::Body::kNone);
+}
+
+void ServerCall::on_stop(bool deadline_passed) {
+  // A caller that does not take what it is sent will not take a status either; its stream must not hold the bytes.
+  if (!deadline_passed || writing_) return stream_->abort(io::AbortReason::kCancel);
+  finish({Code::kDeadlineExceeded, "the call's deadline passed"});
+  stream_->stop_reading();
+}
+
+Task<void> Server::answer(http2::StreamPtr stream, const std::string& peer, StopToken stop) {
   const http2::Headers& request = stream->request();
   const auto* method = http2::find(request, ":method");
   const auto* type = http2::find(request, "content-type");
@@ -52,40 +74,35 @@ Task<void> Server::answer(http2::StreamPtr stream, StopToken stop) {
     (void)stream->respond({{":status", "415"}}, http2::Stream::Body::kNone);
     co_return;
   }
-  std::optional<Deadline> deadline;
+  std::optional<Duration> limit = options_.call_time_max;
   Status status;
   if (const auto* timeout = http2::find(request, "grpc-timeout")) {
-    auto limit = parse_timeout(*timeout);
-    if (limit) {
-      deadline.emplace(loop_, *limit, stop);
-    } else {
-      status = {Code::kInternal, limit.error().message()};
+    auto asked = parse_timeout(*timeout);
+    if (!asked) {
+      status = {Code::kInternal, asked.error().message()};
+    } else if (!limit || *asked < *limit) {
+      limit = *asked;
     }
   }
-  ServerCall call(std::move(stream), options_.message_max);
+  std::optional<Deadline> deadline;
+  if (limit) deadline.emplace(loop_, *limit, stop);
+  ServerCall call(std::move(stream), options_.message_max, peer);
   const auto found = path ? methods_.find(*path) : methods_.end();
   if (found == methods_.end()) status = {Code::kUnimplemented, "unknown method"};
   if (status.ok()) {
     const StopToken token = deadline ? deadline->token() : stop;
     // Reads and writes under way end with kCancelled.
-    StopCallback on_stop(token, [&call] { call.stream_->abort(io::AbortReason::kCancel); });
+    StopCallback on_stop(token, [&call, &deadline] { call.on_stop(deadline && deadline->expired()); });
     status = co_await found->second(call, token);
   }
-  // Fails when the caller has given up: nobody is left to be told.
-  if (call.answered_) {
-    (void)call.stream_->finish(trailers_of(status));
-  } else {
-    http2::Headers only = {{":status", "200"}, {"content-type", "application/grpc"}};
-    for (auto& field : trailers_of(status)) only.push_back(std::move(field));
-    (void)call.stream_->respond(only, http2::Stream::Body::kNone);
-  }
+  call.finish(status);
 }
 
-Task<Result<void>> Server::serve(io::StreamPtr transport, StopToken stop, Duration drain) {
+Task<Result<void>> Server::serve(io::StreamPtr transport, StopToken stop, Duration drain, std::string peer) {
   auto connection = http2::Connection::create(loop_, http2::Role::kServer, options_.http2, std::move(transport));
   Scope calls(loop_);
-  connection->on_request([this, &calls](http2::StreamPtr stream) {
-    if (!calls.stop_requested()) calls.spawn(answer(std::move(stream), calls.token()));
+  connection->on_request([this, &calls, &peer](http2::StreamPtr stream) {
+    if (!calls.stop_requested()) calls.spawn(answer(std::move(stream), peer, calls.token()));
   });
   StopSource cut;
   Timer drained([&cut] { cut.request_stop(); });

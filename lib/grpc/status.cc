@@ -20,9 +20,10 @@ constexpr std::int64_t kTimeoutMax = 99'999'999;
 
 std::string_view to_string(Code code) {
   static constexpr std::string_view kNames[] = {
-      "Ok",               "Cancelled",         "Unknown",            "InvalidArgument", "DeadlineExceeded", "NotFound",
-      "AlreadyExists",    "PermissionDenied",  "ResourceExhausted",  "FailedPrecondition", "Aborted",       "OutOfRange",
-      "Unimplemented",    "Internal",          "Unavailable",        "DataLoss",        "Unauthenticated"};
+      "Ok",       "Cancelled",      "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+      "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+      "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+      "DataLoss", "Unauthenticated"};
   return kNames[static_cast<std::size_t>(code)];
 }
 
@@ -44,7 +45,8 @@ Error to_error(const Status& status) {
     case Code::kAborted: code = ErrorCode::kUnavailable; break;
     default: code = ErrorCode::kProtocol; break;
   }
-  return Error(code, "gRPC status " + std::to_string(static_cast<int>(status.code)) + ": " + status.message, Side::kUpstream);
+  return Error(code, "gRPC status " + std::to_string(static_cast<int>(status.code)) + ": " + status.message,
+               Side::kUpstream);
 }
 
 Status from_error(const Error& error) {
@@ -103,7 +105,8 @@ Status status_from_http(std::string_view http_status) {
   if (http_status == "401") code = Code::kUnauthenticated;
   if (http_status == "403") code = Code::kPermissionDenied;
   if (http_status == "404") code = Code::kUnimplemented;
-  if (http_status == "429" || http_status == "502" || http_status == "503" || http_status == "504") code = Code::kUnavailable;
+  if (http_status == "429" || http_status == "502" || http_status == "503" || http_status == "504")
+    code = Code::kUnavailable;
   return {code, "HTTP status " + std::string(http_status) + " instead of a gRPC answer"};
 }
 

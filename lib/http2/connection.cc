@@ -133,6 +133,11 @@ void Stream::abort(io::AbortReason reason) {
   s.wake();
 }
 
+void Stream::stop_reading() {
+  state_->error = Error(ErrorCode::kCancelled, "stream given up after its end was sent");
+  state_->wake();
+}
+
 const Headers& Stream::request() const { return state_->request; }
 const Headers& Stream::trailers() const { return state_->trailers; }
 

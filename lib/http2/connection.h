@@ -50,6 +50,8 @@ class Stream final : public io::Stream {
   Result<void> respond(const Headers& headers, Body body);
   // Ends our direction with trailers instead of plainly.
   Result<void> finish(Headers trailers);
+  // Our side of the exchange is over: reads under way and later ones end with kCancelled, without a reset. After finish().
+  void stop_reading();
   // What came after the body; empty until read() has shown the end of the stream.
   const Headers& trailers() const;
 
