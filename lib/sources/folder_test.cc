@@ -1,0 +1,200 @@
+#include "lib/sources/folder.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+
+#include "lib/async/manual_loop.h"
+#include "tests/support/sim/files.h"
+
+using namespace weft;
+using namespace weft::sources;
+using namespace std::chrono_literals;
+
+namespace {
+
+std::string pod(const std::string& name, const std::string& ip, const std::string& more = "") {
+  return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + name + "\n  namespace: shop\nspec:\n  nodeName: node-a\n" + more +
+         "status:\n  phase: Running\n  podIP: " + ip + "\n  podIPs: [{ip: " + ip + "}]\n---\n";
+}
+
+std::string service(const std::string& name, const std::string& ip) {
+  return "apiVersion: v1\nkind: Service\nmetadata: {name: " + name + ", namespace: shop}\nspec: {clusterIP: " + ip +
+         ", selector: {app: x}, ports: [{port: 80}]}\n---\n";
+}
+
+struct Rig {
+  ManualLoop loop;
+  std::shared_ptr<sim::FileTree> tree = std::make_shared<sim::FileTree>();
+  sim::MemoryFiles files{loop, tree};
+  FolderSettings settings{.directory = "/state"};
+  std::vector<FolderStatePtr> updates;
+  std::unique_ptr<FolderSource> source;
+
+  Result<void> start() {
+    source = std::make_unique<FolderSource>(files, settings, [this](const FolderStatePtr& state) { updates.push_back(state); });
+    return source->start();
+  }
+  void put(const std::string& name, const std::string& text) { tree->put("/state/" + name, text); }
+  void settle() { loop.advance(100ms); }
+  // The pods' names, as the mesh sees them.
+  std::vector<std::string> pods() const {
+    std::vector<std::string> names;
+    for (const auto& workload : source->state()->output.workloads) names.push_back(workload.name);
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+};
+
+using Names = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("every manifest below the folder counts and nothing else does") {
+  Rig rig;
+  rig.put("a.yaml", pod("a", "10.0.0.1"));
+  rig.put("deep/er/b.yml", pod("b", "10.0.0.2"));
+  rig.put("c.json", R"({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "c", "namespace": "shop"},
+      "spec": {"nodeName": "node-a"}, "status": {"phase": "Running", "podIP": "10.0.0.3"}})");
+  rig.put("notes.txt", pod("x", "10.0.0.9"));
+  rig.put(".hidden.yaml", pod("y", "10.0.0.9"));
+  REQUIRE(rig.start());
+  CHECK(rig.updates.size() == 1);
+  CHECK(rig.pods() == Names{"a", "b", "c"});
+  CHECK(rig.source->counters().files == 3);
+  CHECK(rig.source->state()->problems.empty());
+}
+
+TEST_CASE("an empty folder is a state too") {
+  Rig rig;
+  REQUIRE(rig.start());
+  REQUIRE(rig.updates.size() == 1);
+  CHECK(rig.updates.front()->objects.empty());
+  CHECK(rig.source->refresh());
+  CHECK(rig.updates.size() == 1);
+}
+
+TEST_CASE("a broken file keeps its last good objects and stops no other file") {
+  Rig rig;
+  rig.put("a.yaml", pod("a", "10.0.0.1"));
+  rig.put("b.yaml", pod("b", "10.0.0.2"));
+  REQUIRE(rig.start());
+  rig.put("a.yaml", pod("a2", "10.0.0.3") + "kind: [broken");
+  rig.put("b.yaml", pod("b2", "10.0.0.4"));
+  rig.put("c.yaml", "}{");
+  rig.settle();
+  CHECK(rig.updates.size() == 2);
+  CHECK(rig.pods() == Names{"a", "b2"});
+  const auto& problems = rig.source->state()->problems;
+  REQUIRE(problems.size() == 2);
+  CHECK(problems[0].file == "/state/a.yaml");
+  CHECK(problems[0].kept_last_good);
+  CHECK(problems[0].problem.line > 0);
+  CHECK(problems[1].file == "/state/c.yaml");
+  CHECK(rig.source->counters().unreadable == 2);
+  CHECK(rig.source->counters().errors == 2);
+
+  // Nothing changed: nothing is said again.
+  CHECK(rig.source->refresh());
+  CHECK(rig.source->counters().errors == 2);
+  CHECK(rig.updates.size() == 2);
+
+  rig.put("a.yaml", pod("a3", "10.0.0.5"));
+  rig.tree->erase("/state/c.yaml");
+  rig.settle();
+  CHECK(rig.pods() == Names{"a3", "b2"});
+  CHECK(rig.source->state()->problems.empty());
+  CHECK(rig.source->counters().unreadable == 0);
+}
+
+TEST_CASE("a file that grew beyond the bound keeps what it said") {
+  Rig rig;
+  rig.settings.parse.limits.bytes = 1000;
+  rig.put("a.yaml", pod("a", "10.0.0.1"));
+  REQUIRE(rig.start());
+  rig.put("a.yaml", pod("b", "10.0.0.2") + std::string(1000, '#'));
+  rig.settle();
+  CHECK(rig.pods() == Names{"a"});
+  REQUIRE(rig.source->state()->problems.size() == 1);
+  CHECK(rig.source->state()->problems[0].problem.reason == "Unreadable");
+  rig.put("a.yaml", pod("b", "10.0.0.2"));
+  rig.settle();
+  CHECK(rig.pods() == Names{"b"});
+}
+
+TEST_CASE("changes of several files that come together are one update") {
+  Rig rig;
+  rig.put("pods.yaml", pod("a", "10.0.0.1"));
+  REQUIRE(rig.start());
+  rig.put("pods.yaml", pod("b", "10.0.0.2"));
+  rig.loop.advance(10ms);
+  rig.put("services.yaml", service("s", "10.1.0.1"));
+  rig.loop.advance(10ms);
+  rig.put("more.yaml", pod("c", "10.0.0.3"));
+  rig.settle();
+  REQUIRE(rig.updates.size() == 2);
+  CHECK(rig.pods() == Names{"b", "c"});
+  CHECK(rig.updates.back()->mesh().services.size() == 1);
+  // What was handed out before has not changed.
+  CHECK(rig.updates.front()->output.workloads.size() == 1);
+  CHECK(rig.updates.front()->output.services.empty());
+}
+
+TEST_CASE("a removed file takes its objects with it") {
+  Rig rig;
+  rig.put("a.yaml", pod("a", "10.0.0.1"));
+  rig.put("b.yaml", pod("b", "10.0.0.2"));
+  REQUIRE(rig.start());
+  rig.tree->erase("/state/a.yaml");
+  rig.settle();
+  CHECK(rig.pods() == Names{"b"});
+  CHECK(rig.source->counters().files == 1);
+}
+
+TEST_CASE("of an object written twice the last file counts, and goes back when that file goes") {
+  Rig rig;
+  rig.put("a.yaml", pod("a", "10.0.0.1"));
+  rig.put("b.yaml", pod("a", "10.0.0.2"));
+  REQUIRE(rig.start());
+  const auto address = [&] { return rig.source->state()->output.workloads.at(0).addresses.at(0).to_string(); };
+  REQUIRE(rig.pods() == Names{"a"});
+  CHECK(address() == "10.0.0.2");
+  rig.tree->erase("/state/b.yaml");
+  rig.settle();
+  CHECK(address() == "10.0.0.1");
+}
+
+TEST_CASE("unknown fields are named and their object is applied all the same") {
+  Rig rig;
+  rig.put("a.yaml", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: shop}\n"
+                    "spec:\n  frobnicate: 1\n  rules: [{from: [{source: {namespaces: [shop]}}]}]\n---\n" +
+                        pod("a", "10.0.0.1", "  frobnicate: true\n"));
+  rig.put("b.yaml", "just text\n---\n" + pod("b", "10.0.0.2"));
+  REQUIRE(rig.start());
+  CHECK(rig.pods() == Names{"a", "b"});
+  bool named = false;
+  for (const auto& status : rig.source->state()->output.statuses) {
+    for (const auto& condition : status.conditions) {
+      named |= status.object->kind == "AuthorizationPolicy" && condition.reason == "FieldIgnored" &&
+               condition.message.find("frobnicate") != std::string::npos && condition.line == 5;
+    }
+  }
+  CHECK(named);
+  // A document that is no object is named by file and line, and is no reason to keep an older state.
+  REQUIRE(rig.source->state()->problems.size() == 1);
+  CHECK(rig.source->state()->problems[0].file == "/state/b.yaml");
+  CHECK_FALSE(rig.source->state()->problems[0].kept_last_good);
+  CHECK(rig.source->counters().not_objects == 1);
+  CHECK(rig.source->counters().unreadable == 0);
+}
+
+TEST_CASE("a source that is gone hears of nothing") {
+  Rig rig;
+  rig.put("a.yaml", pod("a", "10.0.0.1"));
+  REQUIRE(rig.start());
+  rig.put("a.yaml", pod("b", "10.0.0.2"));
+  rig.source.reset();
+  rig.settle();
+  CHECK(rig.updates.size() == 1);
+  CHECK(rig.tree->watchers.empty());
+}
