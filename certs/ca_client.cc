@@ -46,15 +46,15 @@ Error signing_error(const grpc::Status& status) {
 
 }  // namespace
 
-Result<std::unique_ptr<CaClient>> CaClient::create(Loop& loop, io::Network& network, io::Resolver& resolver, TrustRoots roots,
-                                                   AuthToken token, CaClientOptions options) {
+Result<std::unique_ptr<CaClient>> CaClient::create(Loop& loop, io::Network& network, io::Resolver& resolver,
+                                                   TrustRoots roots, AuthToken token, CaClientOptions options) {
   WEFT_TRY(auto address, grpc::ServerAddress::parse(options.address));
   for (const auto& [name, value] : options.headers) {
     if (!is_header(name, value)) return fail(ErrorCode::kInvalidArgument, "invalid header for the authority: " + name);
   }
   options.tls.alpn = {"h2"};
-  return std::unique_ptr<CaClient>(new CaClient(loop, network, resolver, std::move(roots), std::move(token),
-                                                std::move(options), std::move(address)));
+  return std::unique_ptr<CaClient>(
+      new CaClient(loop, network, resolver, std::move(roots), std::move(token), std::move(options), std::move(address)));
 }
 
 CaClient::CaClient(Loop& loop, io::Network& network, io::Resolver& resolver, TrustRoots roots, AuthToken token,
@@ -65,11 +65,10 @@ CaClient::CaClient(Loop& loop, io::Network& network, io::Resolver& resolver, Tru
       secure_(address.transport == grpc::Transport::kTls),
       context_(fail(ErrorCode::kUnavailable, "root certificate: not read yet")),
       watch_(roots_.watch([this] { roots_changed_ = true; })),
-      dialer_(loop, network, resolver, address, [this] { return context_; }, {.alternative_host = options_.alternative_host}),
+      dialer_(loop, network, resolver, address, [this] { return context_; },
+              {.alternative_host = options_.alternative_host}),
       channel_(loop, [this](StopToken stop) { return dialer_.dial(std::move(stop)); },
-               {.authority = address.authority,
-                .scheme = secure_ ? "https" : "http",
-                .http2 = control_plane_settings()}) {}
+               {.authority = address.authority, .scheme = secure_ ? "https" : "http", .http2 = control_plane_settings()}) {}
 
 CaClient::~CaClient() = default;
 
@@ -83,11 +82,13 @@ void CaClient::refresh_roots() {
     context_ = std::move(loaded);
     roots_changed_ = false;
     if (first) return;
-    WEFT_LOG(kInfo, "identity", "root certificate changed, using a new connection to the authority", {"address", options_.address});
+    WEFT_LOG(kInfo, "identity", "root certificate changed, using a new connection to the authority",
+             {"address", options_.address});
     channel_.reconnect();
     return;
   }
-  WEFT_LOG(kWarn, "identity", context_ ? "changed root certificate cannot be used, keeping the old one" : "no root certificate",
+  WEFT_LOG(kWarn, "identity",
+           context_ ? "changed root certificate cannot be used, keeping the old one" : "no root certificate",
            {"address", options_.address}, {"error", loaded.error().message()});
   if (!context_) context_ = std::move(loaded);
 }

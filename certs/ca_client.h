@@ -21,12 +21,12 @@
 namespace weft::certs {
 
 struct CaClientOptions {
-  std::string address;                          // CA_ADDRESS: "https://host:port"
-  std::optional<std::string> alternative_host;  // ALT_CA_HOSTNAME
-  std::string cluster_id = "Kubernetes";        // sent as `clusterid` beside the token
-  http2::Headers headers;                       // CA_HEADER_<name>, names lower-case
+  std::string address;                                 // CA_ADDRESS: "https://host:port"
+  std::optional<std::string> alternative_host;         // ALT_CA_HOSTNAME
+  std::string cluster_id = "Kubernetes";               // sent as `clusterid` beside the token
+  http2::Headers headers;                              // CA_HEADER_<name>, names lower-case
   Duration certificate_life = std::chrono::hours(24);  // SECRET_TTL, asked for; the authority may give less
-  tls::ContextOptions tls;                      // its alpn is "h2"
+  tls::ContextOptions tls;                             // its alpn is "h2"
 };
 
 class CaClient final : public CertificateSource {

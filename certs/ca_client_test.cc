@@ -88,7 +88,8 @@ struct Rig {
     REQUIRE(out.has_value());
     return std::move(*out);
   }
-  static Task<void> ask(Rig& rig, model::Identity identity, std::uint64_t generation, std::optional<Result<CredentialsPtr>>& out) {
+  static Task<void> ask(Rig& rig, model::Identity identity, std::uint64_t generation,
+                        std::optional<Result<CredentialsPtr>>& out) {
     auto outcome = co_await rig.client->fetch(std::move(identity), generation, {});
     out.emplace(std::move(outcome));
   }
@@ -96,7 +97,8 @@ struct Rig {
     ++rig.calls;
     rig.seen = call.metadata();
     auto message = co_await call.read();
-    if (!message || !*message || !rig.request.ParseFromString(**message)) co_return grpc::Status{grpc::Code::kInternal, "unreadable"};
+    if (!message || !*message || !rig.request.ParseFromString(**message))
+      co_return grpc::Status{grpc::Code::kInternal, "unreadable"};
     if (rig.refusal) co_return *rig.refusal;
     auto csr = tls::Request::from_pem(rig.request.csr());
     if (!csr) co_return grpc::Status{grpc::Code::kInvalidArgument, "csr"};
@@ -121,7 +123,8 @@ std::string header(const http2::Headers& headers, std::string_view name) {
 
 TEST_CASE("a certificate is asked for as ztunnel does and checked before it is used") {
   Rig rig;
-  rig.make_client({.address = "https://ca.test:15012", .cluster_id = "c1", .headers = {{"x-tenant", "bank"}}, .certificate_life = 1h});
+  rig.make_client(
+      {.address = "https://ca.test:15012", .cluster_id = "c1", .headers = {{"x-tenant", "bank"}}, .certificate_life = 1h});
   auto got = rig.fetch(kCart, 5);
   REQUIRE(got);
   CHECK((*got)->identity()->to_string() == kCart);
@@ -241,7 +244,8 @@ TEST_CASE("roots that are missing at first are looked for at every fetch") {
 TEST_CASE("a bad address or header is refused before anything is dialled") {
   Rig rig;
   const auto create = [&](CaClientOptions options) {
-    return CaClient::create(rig.node_loop, *rig.network, rig.resolver, TrustRoots::system(), AuthToken(), std::move(options));
+    return CaClient::create(rig.node_loop, *rig.network, rig.resolver, TrustRoots::system(), AuthToken(),
+                            std::move(options));
   };
   CHECK_FALSE(create({.address = "https://"}));
   CHECK_FALSE(create({.address = "http://ca.test:1"}));

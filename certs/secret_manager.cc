@@ -117,8 +117,8 @@ void SecretManager::finish(Item& item, Result<CredentialsPtr> outcome) {
              {"error", outcome.error().message()}, {"expires", format_rfc3339(old->not_after())},
              {"retry", format_rfc3339(retry)});
   } else {
-    WEFT_LOG(kWarn, "identity", "certificate unavailable", {"identity", item.key},
-             {"error", outcome.error().message()}, {"retry", format_rfc3339(retry)});
+    WEFT_LOG(kWarn, "identity", "certificate unavailable", {"identity", item.key}, {"error", outcome.error().message()},
+             {"retry", format_rfc3339(retry)});
     item.secret->publish({.credentials = nullptr, .error = std::move(outcome).error()});
   }
   schedule(item, retry);
@@ -150,8 +150,7 @@ void SecretManager::forget(const model::Identity& identity) {
   item->waiting = false;
   item->forgotten = true;
   item->timer.cancel();
-  item->secret->publish(
-      {.credentials = nullptr, .error = Error(ErrorCode::kCancelled, "the identity is no longer needed")});
+  item->secret->publish({.credentials = nullptr, .error = Error(ErrorCode::kCancelled, "the identity is no longer needed")});
   item->stop.request_stop();
 }
 

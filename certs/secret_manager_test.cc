@@ -1,7 +1,6 @@
 #include "certs/secret_manager.h"
 
 #include <catch2/catch_test_macros.hpp>
-
 #include <deque>
 
 #include "lib/async/manual_loop.h"

@@ -83,8 +83,7 @@ Result<std::shared_ptr<const Authority>> Authority::load(io::Files& files, const
   tls::Certificate top = *signer;
   while (!contains(roots, top)) {
     intermediates.push_back(top);
-    const bool under_root =
-        std::any_of(roots.begin(), roots.end(), [&](const auto& root) { return top.signed_by(root); });
+    const bool under_root = std::any_of(roots.begin(), roots.end(), [&](const auto& root) { return top.signed_by(root); });
     if (under_root) break;
     auto above = std::find_if(chain.begin(), chain.end(), [&](const auto& candidate) {
       return !contains(intermediates, candidate) && top.signed_by(candidate);
@@ -106,6 +105,9 @@ tls::Profile Authority::leaf_profile(tls::AlternativeNames names, Duration life,
 
 Result<std::vector<std::string>> Authority::issue(const tls::Request& request, const model::Identity& identity,
                                                   Duration life, WallTime now) const {
+  if (signer_.not_after() <= now || signer_.not_before() > now) {
+    return fail(ErrorCode::kUnavailable, "the signing certificate is not valid now");
+  }
   const tls::Profile profile = leaf_profile({.uris = {identity.to_string()}}, life, now);
   WEFT_TRY(auto leaf, tls::issue(signer_, key_, request, profile));
   std::vector<std::string> elements{leaf.to_pem()};
@@ -117,6 +119,7 @@ Result<std::vector<std::string>> Authority::issue(const tls::Request& request, c
 Result<std::shared_ptr<const tls::Credentials>> Authority::serving_credentials(const tls::AlternativeNames& names,
                                                                                Duration life, WallTime now,
                                                                                std::uint64_t generation) const {
+  if (signer_.not_after() <= now) return fail(ErrorCode::kUnavailable, "the signing certificate has expired");
   WEFT_TRY(auto key, tls::PrivateKey::generate());
   tls::Profile profile = leaf_profile(names, life, now);
   profile.client_auth = false;

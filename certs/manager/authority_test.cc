@@ -84,8 +84,10 @@ TEST_CASE("leaves are short-lived, backdated, for both usages, and trusted by ea
 
 TEST_CASE("a provided intermediate signs and travels with the leaf") {
   TestFiles files;
-  tls::Profile root_profile{.common_name = "root", .names = {}, .not_before = kNow - 1h, .not_after = kNow + 100h, .authority = true};
-  const auto root_key = *tls::PrivateKey::generate(), middle_key = *tls::PrivateKey::generate(), key = *tls::PrivateKey::generate();
+  tls::Profile root_profile{
+      .common_name = "root", .names = {}, .not_before = kNow - 1h, .not_after = kNow + 100h, .authority = true};
+  const auto root_key = *tls::PrivateKey::generate(), middle_key = *tls::PrivateKey::generate(),
+             key = *tls::PrivateKey::generate();
   const auto root = *tls::self_sign(root_key, root_profile);
   auto profile = root_profile;
   profile.common_name = "middle";

@@ -29,8 +29,8 @@ class AllowedIdentities {
 struct SigningRequest {
   std::optional<std::string> authorization;  // the request header as sent
   std::string csr;
-  std::int64_t validity_seconds = 0;         // 0 or less: as long as allowed
-  std::optional<std::string> impersonated;   // the identity asked for; absent: the one the CSR names
+  std::int64_t validity_seconds = 0;        // 0 or less: as long as allowed
+  std::optional<std::string> impersonated;  // the identity asked for; absent: the one the CSR names
 };
 
 struct Refusal {

@@ -1,7 +1,6 @@
 #include "certs/manager/issuer.h"
 
 #include <catch2/catch_test_macros.hpp>
-
 #include <set>
 
 #include "certs/test_files.h"
@@ -86,8 +85,9 @@ TEST_CASE("a request without a known node's token is unauthenticated") {
   Rig rig;
   auto request = rig.request("node-a", kCart);
   const std::string token = *request.authorization;
-  for (const std::string& wrong : {std::string("Bearer "), std::string("Bearer x"), token + "0", token.substr(0, token.size() - 1),
-                                   "bearer" + token.substr(6), "Basic " + token.substr(7)}) {
+  for (const std::string& wrong :
+       {std::string("Bearer "), std::string("Bearer x"), token + "0", token.substr(0, token.size() - 1),
+        "bearer" + token.substr(6), "Basic " + token.substr(7)}) {
     request.authorization = wrong;
     CHECK(rig.refusal(request) == Refusal::Reason::kUnauthenticated);
   }

@@ -12,6 +12,8 @@ using detail::fail_openssl;
 
 // WallTime counts nanoseconds in 64 bits and ends in 2262; "no expiry" (year 9999) is held at this.
 constexpr std::int64_t kSecondsMax = 9'000'000'000;
+// NIST SP 800-57 part 1: what RSA 2048 and P-224 give.
+constexpr int kSecurityBitsMin = 112;
 
 WallTime to_wall(const ASN1_TIME* time) {
   std::tm parts{};
@@ -255,6 +257,9 @@ Result<Request> Request::from_pem(std::string_view pem) {
   if (!key || X509_REQ_verify(native.get(), key) != 1) {
     ERR_clear_error();
     return fail(ErrorCode::kInvalidArgument, "certificate request is not signed by its own key");
+  }
+  if (EVP_PKEY_get_security_bits(key) < kSecurityBitsMin) {
+    return fail(ErrorCode::kInvalidArgument, "certificate request has a weak key");
   }
   STACK_OF(X509_EXTENSION)* extensions = X509_REQ_get_extensions(native.get());
   int critical = 0;

@@ -83,7 +83,7 @@ Result<std::string> make_request(const PrivateKey& key, std::string_view uri);
 
 class Request {
  public:
-  // Parses and verifies the request's own signature: the sender holds the key.
+  // Parses and verifies the request's own signature: the sender holds the key. Keys below RSA 2048 and P-224 are refused.
   static Result<Request> from_pem(std::string_view pem);
   const AlternativeNames& names() const { return names_; }
   X509_req_st* native() const { return native_.get(); }
