@@ -239,9 +239,10 @@ Task<Result<void>> Reconciler::announce(PodRecordPtr pod) {
 Task<void> Reconciler::look_after(PodRecordPtr pod) {
   if (pod->wish != Wish::kIn || !pod->netns || pod->rules != Rules::kPresent) co_return;
   metrics_.verifications.add();
-  auto seen = co_await scan(loop_.now() - kScanAge);
+  // One look at the node serves all its pods.
+  auto seen = co_await scan(loop_.now() - kVerifyInterval);
   if (seen && !(*seen)->holds(pod->netns->id)) {
-    // The scan may be older than the namespace; one that began now is not.
+    // The scan may be older than the namespace; one that begins now is not.
     seen = co_await scan(loop_.now());
     if (seen && !(*seen)->holds(pod->netns->id)) {
       metrics_.lost_namespaces.add();

@@ -36,15 +36,22 @@ class Node final : public PodNetwork {
   Task<Result<void>> redirect(NetnsPtr netns) override {
     log.push_back("apply " + std::to_string(netns->id.inode));
     if (broken) co_return fail(ErrorCode::kUnsupported, "no nf_tables");
-    spaces[netns->id.inode].redirected = true;
+    mark(netns, true);
     co_return Result<void>{};
   }
   Task<Result<void>> release(NetnsPtr netns) override {
     log.push_back("remove " + std::to_string(netns->id.inode));
-    spaces[netns->id.inode].redirected = false;
+    mark(netns, false);
     co_return Result<void>{};
   }
-  Task<Result<bool>> is_redirected(NetnsPtr netns) override { co_return spaces[netns->id.inode].redirected; }
+  Task<Result<bool>> is_redirected(NetnsPtr netns) override {
+    const auto space = spaces.find(netns->id.inode);
+    co_return space == spaces.end() || space->second.redirected;
+  }
+  // One that nothing but our descriptor keeps is not in the table.
+  void mark(const NetnsPtr& netns, bool redirected) {
+    if (auto space = spaces.find(netns->id.inode); space != spaces.end()) space->second.redirected = redirected;
+  }
   Task<Result<NetnsPtr>> open(std::string path) override {
     co_return handle(static_cast<ino_t>(std::stoul(path.substr(path.rfind('/') + 1))));
   }
