@@ -60,7 +60,7 @@ def run_suite(name, module, cases, build, tally):
     from harness import LabError, Mesh, Skip, fabric, scenario, Lab
     from lab_lib import matrix, shell
 
-    lab = Lab("t%d-%s" % (os.getpid(), name[:10]), build, getattr(module, "MESH", True))
+    lab = Lab("t%d-%s" % (os.getpid(), name[:10].replace("_", "-")), build, getattr(module, "MESH", True))
     try:
         began = time.monotonic()
         try:
