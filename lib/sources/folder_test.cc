@@ -1,8 +1,7 @@
 #include "lib/sources/folder.h"
 
-#include <catch2/catch_test_macros.hpp>
-
 #include <algorithm>
+#include <catch2/catch_test_macros.hpp>
 
 #include "lib/async/manual_loop.h"
 #include "tests/support/sim/files.h"
@@ -14,8 +13,8 @@ using namespace std::chrono_literals;
 namespace {
 
 std::string pod(const std::string& name, const std::string& ip, const std::string& more = "") {
-  return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + name + "\n  namespace: shop\nspec:\n  nodeName: node-a\n" + more +
-         "status:\n  phase: Running\n  podIP: " + ip + "\n  podIPs: [{ip: " + ip + "}]\n---\n";
+  return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + name + "\n  namespace: shop\nspec:\n  nodeName: node-a\n" +
+         more + "status:\n  phase: Running\n  podIP: " + ip + "\n  podIPs: [{ip: " + ip + "}]\n---\n";
 }
 
 std::string service(const std::string& name, const std::string& ip) {
@@ -32,7 +31,8 @@ struct Rig {
   std::unique_ptr<FolderSource> source;
 
   Result<void> start() {
-    source = std::make_unique<FolderSource>(files, settings, [this](const FolderStatePtr& state) { updates.push_back(state); });
+    source =
+        std::make_unique<FolderSource>(files, settings, [this](const FolderStatePtr& state) { updates.push_back(state); });
     return source->start();
   }
   void put(const std::string& name, const std::string& text) { tree->put("/state/" + name, text); }
@@ -166,9 +166,10 @@ TEST_CASE("of an object written twice the last file counts, and goes back when t
 
 TEST_CASE("unknown fields are named and their object is applied all the same") {
   Rig rig;
-  rig.put("a.yaml", "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: shop}\n"
-                    "spec:\n  frobnicate: 1\n  rules: [{from: [{source: {namespaces: [shop]}}]}]\n---\n" +
-                        pod("a", "10.0.0.1", "  frobnicate: true\n"));
+  rig.put("a.yaml",
+          "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p, namespace: shop}\n"
+          "spec:\n  frobnicate: 1\n  rules: [{from: [{source: {namespaces: [shop]}}]}]\n---\n" +
+              pod("a", "10.0.0.1", "  frobnicate: true\n"));
   rig.put("b.yaml", "just text\n---\n" + pod("b", "10.0.0.2"));
   REQUIRE(rig.start());
   CHECK(rig.pods() == Names{"a", "b"});
