@@ -55,6 +55,11 @@ struct Node {
   Worker worker;
 };
 
+Task<void> drive(std::shared_ptr<http2::Connection> connection, StopToken stop) {
+  auto ended = co_await connection->run(stop);
+  (void)ended;
+}
+
 Task<void> echo(io::StreamPtr stream) {
   for (;;) {
     auto data = co_await stream->read(16 * 1024);
@@ -73,6 +78,29 @@ Task<void> serve_echo(io::Listener& listener, Scope& scope, std::vector<SocketAd
     callers.push_back(accepted->peer);
     scope.spawn(echo(std::move(accepted->stream)));
   }
+}
+
+// A peer with a certificate of the mesh that asks for what it likes; "200" or the error's text.
+Task<void> ask_tunnel(Loop& loop, io::Network& network, std::shared_ptr<const tls::Context> context, SocketAddress hop,
+                      http2::Headers request, std::string& answer) {
+  auto socket = co_await network.connect(hop, {}, {});
+  REQUIRE(socket);
+  const tls::Verification verification{tls::MeshServer{{identity_of("cart")}}, loop.clock().wall()};
+  auto secured = co_await tls::connect(std::move(*socket), context, verification, {});
+  if (!secured) {
+    answer = secured.error().message();
+    co_return;
+  }
+  http2::Settings settings;
+  auto connection = http2::Connection::create(loop, http2::Role::kClient, settings, std::move(*secured));
+  Scope scope(loop);
+  scope.spawn(drive(connection, scope.token()));
+  {
+    auto tunnel = co_await hbone::connect(*connection, std::move(request), {});
+    answer = tunnel ? "200" : tunnel.error().message();
+  }
+  scope.request_stop();
+  co_await scope.join();
 }
 
 // Sends `text`, then ends its direction, and reads to the end.
@@ -302,6 +330,34 @@ TEST_CASE("a policy that names the caller refuses its tunnel, the caller's conne
   CHECK(refused.error->code() == ErrorCode::kReset);
   CHECK(mesh.callers.empty());
   CHECK(mesh.ask(*mesh.stranger).reply == "hello");
+}
+
+TEST_CASE("a member of the mesh gets no tunnel to loopback, to other pods, to our own ports or by another method") {
+  MeshWorld mesh;
+  auto context = tls::Context::create(mesh.source.authority.credentials(identity_of("front").to_string()));
+  REQUIRE(context);
+  auto ask = [&](const std::string& authority, const std::string& method = "CONNECT", std::size_t padding = 0) {
+    http2::Headers request = {{":method", method}, {":authority", authority}};
+    if (method != "CONNECT") request.insert(request.begin() + 1, {{":scheme", "https"}, {":path", "/"}});
+    if (padding > 0) request.emplace_back("x-padding", std::string(padding, 'p'));
+    std::string answer;
+    mesh.clients.spawn(ask_tunnel(mesh.apps, mesh.network_of(*mesh.stranger), *context, {ip("10.0.0.2"), kHbonePort}, request, answer));
+    REQUIRE(mesh.world.run_until([&] { return mesh.clients.running() == 0; }));
+    return answer;
+  };
+  CHECK(ask("10.0.0.2:8080") == "200");
+  CHECK(ask("127.0.0.1:8080") == "http status: 400 Bad Request");
+  CHECK(ask("[::1]:8080") == "http status: 400 Bad Request");
+  CHECK(ask("10.0.0.1:8080") == "http status: 400 Bad Request");
+  CHECK(ask("169.254.169.254:80") == "http status: 400 Bad Request");
+  CHECK(ask("nonsense") == "http status: 400 Bad Request");
+  CHECK(ask("10.0.0.2:8080", "GET") == "http status: 400 Bad Request");
+  for (const auto port : {kOutboundPort, kInboundPlaintextPort, kHbonePort})
+    CHECK(ask("10.0.0.2:" + std::to_string(port)) == "http status: 503 Service Unavailable");
+  CHECK(ask("no-such-host.example:80") == "http status: 503 Service Unavailable");
+  CHECK(ask("10.0.0.2:8080", "CONNECT", 20'000) != "200");
+  CHECK(mesh.callers.size() == 1);
+  CHECK(ask("10.0.0.2:8080") == "200");
 }
 
 TEST_CASE("a policy change ends the open connections it concerns and no others") {
