@@ -51,7 +51,7 @@ IMPURE = re.compile(r"lib/(async|io|linux)/|lib/base/(clock|random)\.h$|"
 # Bytes in, events out: no system call is reachable from here.
 NO_SYSTEM = PURE_FOLDERS + ["lib/http", "lib/http1", "lib/http2", "lib/hbone", "lib/grpc", "lib/tls"]
 SYSTEM = re.compile(r"(sys|linux|netinet|net|arpa|asm|asm-generic)/|"
-                    r"(unistd|fcntl|poll|sched|pthread|signal|dirent|netdb|termios|dlfcn|syslog|spawn|pwd|grp|glob|elf|link|ifaddrs)\.h$")
+                    r"(unistd|fcntl|poll|sched|pthread|signal|dirent|netdb|termios|dlfcn|syslog|spawn|pwd|grp|glob|elf|link|ifaddrs|malloc)\.h$")
 STANDARD = re.compile(r"[a-z_0-9]+$")
 
 INCLUDE = re.compile(r'\s*#\s*include\s*(["<])([^">]+)[">]')
