@@ -173,11 +173,13 @@ Error Engine::failure(int result, bool handshaking) {
 }
 
 Result<bool> Engine::handshake() {
+  if (records_) return true;
   ERR_clear_error();
   const int result = SSL_do_handshake(native_->ssl.get());
   if (result == 1) {
     facts_ = read_facts();
     take_over_records();
+    native_->check.secrets.clear();
     return true;
   }
   if (SSL_get_error(native_->ssl.get(), result) == SSL_ERROR_WANT_READ) return false;
@@ -201,7 +203,6 @@ void Engine::take_over_records() {
   records_ = std::make_unique<RecordLayer>(std::move(*receive), std::move(*send));
   records_->set_records_per_key(records_per_key_);
   native_->peer.reset(SSL_get1_peer_certificate(ssl));
-  native_->check.secrets = {};
   // The last flight must leave before the BIO goes.
   BufferChain flight = take_output();
   output_ = std::move(flight);

@@ -21,11 +21,15 @@ constexpr std::size_t kBodyMax = kPlainMax + 256;
 constexpr std::size_t kHandshakeMax = 64 * 1024;
 // Records without data in a row; more is a peer that wants to keep us busy.
 constexpr std::uint32_t kEmptyRecordsMax = 32;
+// A key update costs us as much as decrypting this many bytes, so that is what the peer must send between two of them, on
+// average; a few may come at once. Honest peers exchange keys after gigabytes.
+constexpr std::uint64_t kUpdateCost = 32 * 1024;
+constexpr std::uint64_t kUpdateCreditMax = 32 * kUpdateCost;
 constexpr std::size_t kRoomMin = 4 * 1024;
 constexpr std::size_t kSmallResult = 2 * 1024;
 
 constexpr std::uint8_t kCloseNotify = 0, kUnexpectedMessage = 10, kBadRecordMac = 20, kRecordOverflow = 22,
-                       kDecodeError = 50;
+                       kDecodeError = 50, kUserCanceled = 90;
 constexpr std::uint8_t kFatal = 2;
 constexpr std::uint8_t kNewSessionTicket = 4, kKeyUpdate = 24;
 
@@ -111,13 +115,15 @@ Result<void> RecordKeys::derive() {
   ok = ok && EVP_CipherInit_ex(context_.get(), cipher_of(suite_), nullptr, key.data(), iv_.data(), sealing_ ? 1 : 0) == 1;
   OPENSSL_cleanse(key.data(), key.size());
   sequence_ = 0;
-  if (!ok) return detail::fail_openssl("tls error: cannot derive record keys");
-  return {};
+  if (ok) return {};
+  context_.reset();
+  return detail::fail_openssl("tls error: cannot derive record keys");
 }
 
 Result<void> RecordKeys::update() {
   std::array<std::uint8_t, 48> next{};
   if (!expand_label(suite_, {secret_.data(), secret_size_}, "traffic upd", {next.data(), secret_size_})) {
+    context_.reset();
     return detail::fail_openssl("tls error: cannot derive record keys");
   }
   secret_ = next;
@@ -146,7 +152,7 @@ Result<void> RecordKeys::seal(RecordType type, BufferChain& plain, std::size_t c
   const auto nonce = next_nonce();
   EVP_CIPHER_CTX* context = context_.get();
   int done = 0;
-  bool ok = EVP_CipherInit_ex(context, nullptr, nullptr, nullptr, nonce.data(), -1) == 1 &&
+  bool ok = context && EVP_CipherInit_ex(context, nullptr, nullptr, nullptr, nonce.data(), -1) == 1 &&
             EVP_EncryptUpdate(context, nullptr, &done, record, kHeader) == 1;
   unsigned char* at = record + kHeader;
   std::size_t left = count;
@@ -174,7 +180,7 @@ Result<RecordKeys::Opened> RecordKeys::open(BufferChain& wire, std::size_t size,
   const auto nonce = next_nonce();
   EVP_CIPHER_CTX* context = context_.get();
   int done = 0;
-  bool ok = EVP_CipherInit_ex(context, nullptr, nullptr, nullptr, nonce.data(), -1) == 1 &&
+  bool ok = context && EVP_CipherInit_ex(context, nullptr, nullptr, nullptr, nonce.data(), -1) == 1 &&
             EVP_DecryptUpdate(context, nullptr, &done, header, kHeader) == 1;
   std::size_t left = size - kTag;
   unsigned char* at = bytes(out);
@@ -196,9 +202,12 @@ Result<RecordKeys::Opened> RecordKeys::open(BufferChain& wire, std::size_t size,
   if (!ok) return fail(ErrorCode::kTls, "decryption failed or bad record mac");
   std::size_t end = size - kTag;
   while (end > 0 && out[end - 1] == std::byte{0}) --end;  // padding, RFC 8446 5.4
-  if (end == 0) return fail(ErrorCode::kTls, "record without a content type");
+  if (end == 0) return Opened{0, 0};
   return Opened{end - 1, static_cast<std::uint8_t>(out[end - 1])};
 }
+
+RecordLayer::RecordLayer(RecordKeys receive, RecordKeys send)
+    : receive_(std::move(receive)), send_(std::move(send)), update_credit_(kUpdateCreditMax) {}
 
 std::unexpected<Error> RecordLayer::refuse(std::uint8_t alert, std::string text) {
   send_alert(kFatal, alert);
@@ -217,7 +226,7 @@ void RecordLayer::send_alert(std::uint8_t level, std::uint8_t description) {
 Result<void> RecordLayer::encrypt(BufferChain plain) {
   if (closed_) return fail(ErrorCode::kTls, "tls error: connection already closed");
   while (!plain.empty()) {
-    if (send_.records() >= records_per_key_) WEFT_TRY_VOID(send_key_update());
+    if (update_owed_ || send_.records() >= records_per_key_) WEFT_TRY_VOID(send_key_update());
     WEFT_TRY_VOID(send_.seal(RecordType::kData, plain, std::min(plain.size(), kPlainMax), output_));
   }
   return {};
@@ -226,32 +235,65 @@ Result<void> RecordLayer::encrypt(BufferChain plain) {
 Result<void> RecordLayer::send_key_update() {
   const char message[5] = {static_cast<char>(kKeyUpdate), 0, 0, 1, 0};  // update_not_requested
   BufferChain plain(Buffer::copy_of(std::string_view(message, 5)));
+  update_owed_ = false;
   WEFT_TRY_VOID(send_.seal(RecordType::kHandshake, plain, 5, output_));
   return send_.update();
+}
+
+Result<void> RecordLayer::on_record(std::uint8_t type, std::span<const std::byte> content) {
+  const bool is_data = type == static_cast<std::uint8_t>(RecordType::kData);
+  const bool is_handshake = type == static_cast<std::uint8_t>(RecordType::kHandshake);
+  if (!handshake_.empty() && !is_handshake) return refuse(kUnexpectedMessage, "record inside a handshake message");
+  empty_records_ = is_data && !content.empty() ? 0 : empty_records_ + 1;
+  if (empty_records_ > kEmptyRecordsMax) return refuse(kUnexpectedMessage, "too many records without data");
+  if (is_data) {
+    update_credit_ = std::min(update_credit_ + content.size(), kUpdateCreditMax);
+    return {};
+  }
+  if (is_handshake) return on_handshake_bytes(content);
+  if (type == static_cast<std::uint8_t>(RecordType::kAlert) && content.size() == 2) return on_alert(content);
+  return refuse(kUnexpectedMessage, "unexpected record type " + std::to_string(type));
 }
 
 Result<void> RecordLayer::on_handshake_bytes(std::span<const std::byte> received) {
   if (received.empty()) return refuse(kUnexpectedMessage, "empty handshake record");
   handshake_.append(reinterpret_cast<const char*>(received.data()), received.size());
   if (handshake_.size() > kHandshakeMax) return refuse(kUnexpectedMessage, "handshake message too large");
-  while (handshake_.size() >= 4) {
-    const auto byte = [&](std::size_t at) { return static_cast<std::size_t>(static_cast<unsigned char>(handshake_[at])); };
+  std::size_t at = 0;
+  while (handshake_.size() - at >= 4) {
+    const auto byte = [&](std::size_t i) { return std::size_t{static_cast<unsigned char>(handshake_[at + i])}; };
     const std::size_t size = byte(1) << 16 | byte(2) << 8 | byte(3);
-    if (handshake_.size() < 4 + size) return {};
-    const std::size_t type = byte(0);
-    if (type == kKeyUpdate) {
+    if (handshake_.size() - at < 4 + size) break;
+    if (byte(0) == kKeyUpdate) {
       if (size != 1 || byte(4) > 1) return refuse(kDecodeError, "malformed key update");
       // Its message must end its record: what follows is under the new key.
-      if (handshake_.size() != 5) return refuse(kUnexpectedMessage, "data after a key update");
-      const bool answer = byte(4) == 1;
-      WEFT_TRY_VOID(receive_.update());
-      if (answer && !closed_) WEFT_TRY_VOID(send_key_update());
-    } else if (type != kNewSessionTicket) {
-      return refuse(kUnexpectedMessage, "unexpected handshake message " + std::to_string(type));
+      if (handshake_.size() - at != 5) return refuse(kUnexpectedMessage, "data after a key update");
+      WEFT_TRY_VOID(on_key_update(byte(4) == 1));
+    } else if (byte(0) != kNewSessionTicket) {
+      return refuse(kUnexpectedMessage, "unexpected handshake message " + std::to_string(byte(0)));
     }
-    handshake_.erase(0, 4 + size);
+    at += 4 + size;
   }
+  handshake_.erase(0, at);
   return {};
+}
+
+Result<void> RecordLayer::on_key_update(bool answer_wanted) {
+  if (update_credit_ < kUpdateCost) return refuse(kUnexpectedMessage, "too many key updates");
+  update_credit_ -= kUpdateCost;
+  update_owed_ = update_owed_ || answer_wanted;
+  return receive_.update();
+}
+
+Result<void> RecordLayer::on_alert(std::span<const std::byte> content) {
+  const int description = static_cast<int>(content[1]);
+  if (description == kUserCanceled) return {};  // says why a close_notify is about to come, RFC 8446 6.1
+  if (description == kCloseNotify) {
+    ended_ = true;
+    return {};
+  }
+  closed_ = true;
+  return fail(ErrorCode::kTls, std::string("tls error: received fatal alert: ") + SSL_alert_desc_string_long(description));
 }
 
 Result<void> RecordLayer::decrypt(BufferChain& wire, BufferChain& out) {
@@ -284,38 +326,11 @@ Result<void> RecordLayer::decrypt(BufferChain& wire, BufferChain& out) {
       outcome = refuse(kRecordOverflow, "record too large");
       break;
     }
-    if (!handshake_.empty() && opened->type != static_cast<std::uint8_t>(RecordType::kHandshake)) {
-      outcome = refuse(kUnexpectedMessage, "record inside a handshake message");
-      break;
-    }
-    empty_records_ =
-        opened->type == static_cast<std::uint8_t>(RecordType::kData) && opened->size > 0 ? 0 : empty_records_ + 1;
-    if (empty_records_ > kEmptyRecordsMax) {
-      outcome = refuse(kUnexpectedMessage, "too many records without data");
-      break;
-    }
-    const std::span<const std::byte> content(writer->tail(), opened->size);
-    if (opened->type == static_cast<std::uint8_t>(RecordType::kData)) {
-      writer->commit(opened->size);
-    } else if (opened->type == static_cast<std::uint8_t>(RecordType::kHandshake)) {
-      outcome = on_handshake_bytes(content);
-      if (!outcome) break;
-    } else if (opened->type == static_cast<std::uint8_t>(RecordType::kAlert) && content.size() == 2) {
-      const int description = static_cast<int>(content[1]);
-      if (description == kCloseNotify) {
-        ended_ = true;
-        wire.clear();  // whatever follows a close_notify is ignored, RFC 8446 6.1
-      } else {
-        closed_ = true;
-        outcome = fail(ErrorCode::kTls,
-                       std::string("tls error: received fatal alert: ") + SSL_alert_desc_string_long(description));
-        break;
-      }
-    } else {
-      outcome = refuse(kUnexpectedMessage, "unexpected record type " + std::to_string(opened->type));
-      break;
-    }
+    outcome = on_record(opened->type, {writer->tail(), opened->size});
+    if (!outcome) break;
+    if (opened->type == static_cast<std::uint8_t>(RecordType::kData)) writer->commit(opened->size);
   }
+  if (ended_) wire.clear();  // whatever follows a close_notify is ignored, RFC 8446 6.1
   keep_tail(wire);
   if (writer && writer->size() > 0) {
     Buffer last = writer->take();

@@ -11,9 +11,10 @@ int digit(char c) {
 
 }  // namespace
 
-TrafficSecrets::~TrafficSecrets() {
+void TrafficSecrets::clear() {
   OPENSSL_cleanse(client.data(), client.size());
   OPENSSL_cleanse(server.data(), server.size());
+  client_size = server_size = 0;
 }
 
 void keep_secret(const SSL* ssl, const char* text) {

@@ -9,11 +9,12 @@
 
 namespace weft::tls::detail {
 
-// The application traffic secrets, kept only while our own record layer waits for them.
+// The application traffic secrets, kept only until the handshake is complete.
 struct TrafficSecrets {
   std::array<std::uint8_t, 48> client{}, server{};
   std::size_t client_size = 0, server_size = 0;
-  ~TrafficSecrets();
+  ~TrafficSecrets() { clear(); }
+  void clear();
 };
 
 // One connection's question and answer; its SSL object points here (SSL_set_app_data).
