@@ -28,7 +28,7 @@ THIRD_PARTY = {
     "fmt": ["lib/base"],
     "re2": ["lib/model"],
     "yaml-cpp": ["lib/manifest"],
-    "nlohmann": ["lib/manifest", "lib/config", "lib/kube", "lib/admin", "cni-plugin"],
+    "nlohmann": ["lib/manifest", "lib/config", "lib/kube", "lib/admin", "cni-plugin", "tools/weftctl"],
     "liburing.h": ["lib/uring"],
     "liburing": ["lib/uring"],
     "boost": ["lib/asio"],

@@ -4,13 +4,10 @@
 #include <set>
 
 #include "lib/base/log.h"
+#include "lib/sources/read.h"
 
 namespace weft::sources {
 namespace {
-
-bool is_manifest(const std::string& path) {
-  return path.ends_with(".yaml") || path.ends_with(".yml") || path.ends_with(".json");
-}
 
 std::string name_of(const manifest::Object& object) {
   const auto& meta = object.meta;

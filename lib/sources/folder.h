@@ -18,6 +18,7 @@
 #include "lib/io/files.h"
 #include "lib/manifest/parse.h"
 #include "lib/model/snapshot_editor.h"
+#include "lib/sources/read.h"
 #include "lib/translate/translate.h"
 
 namespace weft::sources {
@@ -29,13 +30,6 @@ struct FolderSettings {
   Duration settle = std::chrono::milliseconds(50);
   translate::Options translate;
   manifest::ParseOptions parse;
-};
-
-// What is wrong with one file, now.
-struct FileProblem {
-  std::string file;
-  manifest::Problem problem;
-  bool kept_last_good = false;  // the file as a whole is not applied
 };
 
 // One consistent state of the folder; does not change once handed out.

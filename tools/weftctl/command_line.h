@@ -1,0 +1,38 @@
+// The command line of weftctl: what is asked for, or why it cannot be.
+#pragma once
+
+#include <expected>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "lib/translate/options.h"
+
+namespace weft::ctl {
+
+// sysexits(3) EX_USAGE.
+inline constexpr int kExitUsage = 64;
+
+enum class Format { kText, kJson };
+enum class Colour { kNo, kYes };
+
+struct AnalyzeOptions {
+  std::vector<std::string> paths;
+  std::string default_namespace = "default";
+  Format format = Format::kText;
+  Colour colour = Colour::kNo;
+  translate::Options translate;
+};
+
+// A text to print as it is: completion, version.
+struct Print {
+  std::string text;
+};
+
+using Command = std::variant<AnalyzeOptions, Print>;
+
+// An exit status instead when there is nothing to do: 0 after help, kExitUsage after a wrong command line; what is to be
+// said was printed then. `colour`: whether standard output is a terminal that takes it.
+std::expected<Command, int> read_command_line(int argc, char** argv, Colour colour);
+
+}  // namespace weft::ctl
