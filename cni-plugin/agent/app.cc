@@ -84,6 +84,9 @@ Task<void> App::run(StopToken stop) {
   co_await reconciler_.run(stop);
   server_.set_ready(false);
   co_await scope.join();
+  if (!settings_.clean_at_stop) co_return;
+  auto removed = co_await platform_.pod_network.exempt_no_probes();
+  if (!removed) WEFT_LOG(kError, kTarget, "rules of the node stay", {"error", removed.error().message()});
 }
 
 }  // namespace weft::cni::agent

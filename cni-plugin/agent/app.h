@@ -37,7 +37,8 @@ class App {
 
   // An error says what is wrong; the program then ends.
   Result<void> start();
-  // Serves until `stop`. Pods stay as they are.
+  // Serves until `stop`. Pods stay as they are, and so do the node's rules unless the settings say otherwise: the next agent
+  // takes them over.
   Task<void> run(StopToken stop);
 
  private:

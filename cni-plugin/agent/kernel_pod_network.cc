@@ -46,4 +46,18 @@ Task<Result<NetnsScanPtr>> KernelPodNetwork::scan() {
   return run_on<NetnsScanPtr>(loop_, background_, [this] { return scan_shared(places_); });
 }
 
+Task<Result<void>> KernelPodNetwork::exempt_probes(redirect::ProbedPods pods) {
+  return run_on<void>(loop_, urgent_,
+                      [pods = std::move(pods), this] { return redirect::exempt_probes(node_, probes_, pods); });
+}
+
+Task<Result<bool>> KernelPodNetwork::probes_are_exempt(redirect::ProbedPods pods) {
+  return run_on<bool>(loop_, background_,
+                      [pods = std::move(pods), this] { return redirect::verify_probes(node_, probes_, pods); });
+}
+
+Task<Result<void>> KernelPodNetwork::exempt_no_probes() {
+  return run_on<void>(loop_, urgent_, [this] { return redirect::remove_probes(node_); });
+}
+
 }  // namespace weft::cni::agent

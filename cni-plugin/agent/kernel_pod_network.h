@@ -10,15 +10,25 @@ namespace weft::cni::agent {
 class KernelPodNetwork final : public PodNetwork {
  public:
   // Work that somebody waits for runs on `urgent`, looking after pods on `background`; both are loops of threads that may
-  // block, and run until every call has ended. `loop` is the caller's.
-  KernelPodNetwork(Loop& loop, Loop& urgent, Loop& background, redirect::Options options, NetnsPlaces places)
-      : loop_(loop), urgent_(urgent), background_(background), options_(options), places_(std::move(places)) {}
+  // block, and run until every call has ended. `loop` is the caller's, `node` the node's namespace.
+  KernelPodNetwork(Loop& loop, Loop& urgent, Loop& background, redirect::Options options, NetnsPlaces places, Fd node,
+                   redirect::ProbeOptions probes)
+      : loop_(loop),
+        urgent_(urgent),
+        background_(background),
+        options_(options),
+        places_(std::move(places)),
+        node_(std::move(node)),
+        probes_(probes) {}
 
   Task<Result<void>> redirect(NetnsPtr netns) override;
   Task<Result<void>> release(NetnsPtr netns) override;
   Task<Result<bool>> is_redirected(NetnsPtr netns) override;
   Task<Result<NetnsPtr>> open(std::string path) override;
   Task<Result<NetnsScanPtr>> scan() override;
+  Task<Result<void>> exempt_probes(redirect::ProbedPods pods) override;
+  Task<Result<bool>> probes_are_exempt(redirect::ProbedPods pods) override;
+  Task<Result<void>> exempt_no_probes() override;
 
  private:
   Loop& loop_;
@@ -26,6 +36,8 @@ class KernelPodNetwork final : public PodNetwork {
   Loop& background_;
   const redirect::Options options_;
   const NetnsPlaces places_;
+  const Fd node_;
+  const redirect::ProbeOptions probes_;
 };
 
 }  // namespace weft::cni::agent

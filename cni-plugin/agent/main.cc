@@ -1,4 +1,5 @@
 // weft-agent: enrols the pods of a node. Environment, sockets and metrics are those of Istio's node agent.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 
 #include "cni-plugin/agent/app.h"
 #include "cni-plugin/agent/kernel_pod_network.h"
+#include "cni-plugin/agent/kubelet.h"
 #include "lib/asio/files.h"
 #include "lib/asio/network.h"
 #include "lib/asio/packet_socket.h"
@@ -20,6 +22,7 @@ extern char** environ;
 
 using namespace weft;
 using namespace weft::cni::agent;
+namespace redirect = weft::cni::redirect;
 
 namespace {
 
@@ -56,6 +59,21 @@ NetnsPlaces places_below(const std::string& host) {
   return {host + "/proc", {host + "/run/netns", host + "/var/run/netns"}};
 }
 
+// Where health probes of pods begin.
+Fd open_node(const std::string& host, bool switch_to_host) {
+  const auto path = switch_to_host ? host + "/proc/1/ns/net" : std::string("/proc/self/ns/net");
+  Fd node(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!node)
+    WEFT_LOG(kError, kTarget, "cannot open the node's network namespace", {"path", path}, {"error", std::strerror(errno)});
+  return node;
+}
+
+redirect::ProbeOptions probe_options(const Settings& settings, const std::string& host) {
+  const auto kubelet = find_kubelet_uid(host + "/proc");
+  if (!kubelet) WEFT_LOG(kInfo, kTarget, "no kubelet runs here, health probes are taken to come from root");
+  return {settings.probes, settings.ipv6, kubelet.value_or(0)};
+}
+
 // Serves until the first SIGTERM or SIGINT; a SIGINT after that ends the program at once.
 Task<void> serve(asio::Loop& loop, App& app, runtime::ShutdownSignals& signals) {
   Scope scope(loop);
@@ -88,7 +106,10 @@ int run(Settings settings) {
   const auto network = networks.own();
   asio::UnixPackets packets(loop);
   const auto host = host_root();
-  KernelPodNetwork pod_network(loop, urgent.loop(), background.loop(), {.ipv6 = settings.ipv6}, places_below(host));
+  Fd node = open_node(host, settings.switch_to_host);
+  if (!node) return runtime::kExitFailure;
+  KernelPodNetwork pod_network(loop, urgent.loop(), background.loop(), {.ipv6 = settings.ipv6, .probes = settings.probes},
+                               places_below(host), std::move(node), probe_options(settings, host));
   runtime::ShutdownSignals signals(loop);
   const auto listen_unix = [&loop](const std::string& path, unsigned mode) { return asio::listen_unix(loop, path, mode); };
   App app({loop, *network, packets, files, pod_network, listen_unix, host}, std::move(settings));

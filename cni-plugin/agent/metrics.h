@@ -31,6 +31,12 @@ struct Metrics {
   telemetry::Counter& lost_namespaces =
       registry.counters("weft_agent_lost_namespaces", "Times that the network namespace of an enrolled pod went away")
           .with();
+  telemetry::Gauge& probed_addresses =
+      registry.gauges("weft_agent_probed_addresses", "Addresses of pods whose health probes are exempt").with();
+  telemetry::CounterFamily& probe_writes =
+      registry.counters("weft_agent_probe_rule_writes", "Times that the node's rules for health probes were written");
+  telemetry::Counter& probe_repairs =
+      registry.counters("weft_agent_probe_rule_repairs", "Times that the node's rules were missing or altered").with();
   telemetry::Gauge& unreadable_files =
       registry.gauges("weft_agent_unreadable_files", "Manifest files whose last good state is in use").with();
 };

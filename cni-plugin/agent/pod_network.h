@@ -1,10 +1,12 @@
-// What is done to and in pods' network namespaces, as the loop sees it: every call suspends and never blocks the loop.
+// What is done to and in network namespaces, the pods' and the node's, as the loop sees it: every call suspends and never
+// blocks the loop.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "cni-plugin/agent/netns.h"
+#include "cni-plugin/redirect/probes.h"
 #include "lib/async/task.h"
 
 namespace weft::cni::agent {
@@ -23,6 +25,11 @@ class PodNetwork {
   // As open_netns() and scan_netns().
   virtual Task<Result<NetnsPtr>> open(std::string path) = 0;
   virtual Task<Result<NetnsScanPtr>> scan() = 0;
+  // As redirect::exempt_probes(), verify_probes() and remove_probes(), in the node's namespace. Those that change something
+  // come one after another.
+  virtual Task<Result<void>> exempt_probes(redirect::ProbedPods pods) = 0;
+  virtual Task<Result<bool>> probes_are_exempt(redirect::ProbedPods pods) = 0;
+  virtual Task<Result<void>> exempt_no_probes() = 0;
 };
 
 }  // namespace weft::cni::agent

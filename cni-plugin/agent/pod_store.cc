@@ -9,6 +9,8 @@ std::string_view to_string(Step step) {
     case Step::kRedirect: return "redirect";
     case Step::kRelease: return "take rules away";
     case Step::kAnnounce: return "announce to ztunnel";
+    case Step::kExempt: return "exempt probes";
+    case Step::kUnexempt: return "end exemption of probes";
     case Step::kRevoke: return "revoke at ztunnel";
     case Step::kForget: return "forget";
   }
@@ -16,18 +18,20 @@ std::string_view to_string(Step step) {
 }
 
 Step next_step(const PodRecord& pod, zds::LinkId newest) {
-  switch (pod.wish) {
-    case Wish::kGone: return pod.told ? Step::kRevoke : Step::kForget;
-    case Wish::kOut:
-      if (pod.rules != Rules::kAbsent) return pod.netns ? Step::kRelease : Step::kFind;
-      return pod.told ? Step::kRevoke : Step::kForget;
-    case Wish::kIn: break;
+  if (pod.wish == Wish::kOut && pod.rules != Rules::kAbsent) return pod.netns ? Step::kRelease : Step::kFind;
+  if (pod.wish != Wish::kIn) {
+    if (pod.enrolled_before || !pod.probed.empty()) return Step::kUnexempt;
+    return pod.told ? Step::kRevoke : Step::kForget;
   }
   if (pod.lost) return Step::kRevoke;
   if (!pod.netns) return pod.info.ips.empty() ? Step::kNone : Step::kFind;
   if (pod.rules != Rules::kPresent) return Step::kRedirect;
-  if (newest == 0 || pod.acked_by == newest || pod.replaying_to == newest) return Step::kNone;
-  return Step::kAnnounce;
+  if (newest != 0 && pod.acked_by != newest && pod.replaying_to != newest) return Step::kAnnounce;
+  // A pod once enrolled keeps its probes while no proxy is there, also for a new address; one that lost its addresses from
+  // sight for a while keeps the old ones.
+  const bool enrolled = pod.served_by(newest) || pod.enrolled_before || !pod.probed.empty();
+  if (enrolled && !pod.info.ips.empty() && pod.probed != pod.info.ips) return Step::kExempt;
+  return Step::kNone;
 }
 
 void take_offer(PodRecord& pod) {

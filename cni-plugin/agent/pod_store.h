@@ -1,8 +1,8 @@
 // The pods this agent is concerned with: for each what is wanted, what is the case, and what to do next. No I/O.
 //
-//   wanted in:   find its namespace -> redirect it -> announce it to the node proxy
-//   wanted out:  find its namespace -> take the rules away -> tell the proxies -> forget it
-//   gone:        tell the proxies -> forget it
+//   wanted in:   find its namespace -> redirect it -> announce it to the node proxy -> exempt its health probes
+//   wanted out:  find its namespace -> take the rules away -> as gone
+//   gone:        end the exemption -> tell the proxies -> forget it
 //
 // A pod is known while it is wanted in, and afterwards until everything about it is undone; the rest is not stored. What a
 // proxy that connects is told follows from the same records (snapshot()), so that it is never less than the truth: a pod
@@ -41,10 +41,12 @@ struct PodRecord {
 
   NetnsPtr netns;
   Rules rules = Rules::kAbsent;
-  bool lost = false;             // its namespace went away and the proxies are yet to be told
-  bool told = false;             // a proxy may serve it
-  zds::LinkId acked_by = 0;      // the proxy that said it does
-  zds::LinkId replaying_to = 0;  // in the snapshot of this one, not yet answered
+  bool enrolled_before = false;   // by an agent before this one, so that its health probes are exempt already
+  std::vector<IpAddress> probed;  // addresses whose health probes are exempt
+  bool lost = false;              // its namespace went away and the proxies are yet to be told
+  bool told = false;              // a proxy may serve it
+  zds::LinkId acked_by = 0;       // the proxy that said it does
+  zds::LinkId replaying_to = 0;   // in the snapshot of this one, not yet answered
 
   // A namespace that the CNI plugin brought, to be taken up at the next step.
   struct Offer {
@@ -70,6 +72,8 @@ enum class Step {
   kRedirect,  // see to the rules
   kRelease,   // take the rules away
   kAnnounce,  // ask the newest proxy to serve it
+  kExempt,    // exempt the health probes of its addresses
+  kUnexempt,  // end that
   kRevoke,    // tell the proxies that it is gone
   kForget,    // drop the record
 };

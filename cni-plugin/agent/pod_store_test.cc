@@ -28,6 +28,7 @@ struct State {
   bool told;
   zds::LinkId acked_by;
   zds::LinkId newest;
+  bool probed;
   Step next;
 };
 
@@ -35,20 +36,24 @@ struct State {
 
 TEST_CASE("the next step follows from what is wanted and what is the case") {
   const std::vector<State> table{
-      {Wish::kIn, false, Rules::kAbsent, false, 0, 0, Step::kFind},
-      {Wish::kIn, true, Rules::kUnknown, false, 0, 0, Step::kRedirect},
-      {Wish::kIn, true, Rules::kAbsent, true, 1, 1, Step::kRedirect},
-      {Wish::kIn, true, Rules::kPresent, false, 0, 0, Step::kNone},
-      {Wish::kIn, true, Rules::kPresent, false, 0, 1, Step::kAnnounce},
-      {Wish::kIn, true, Rules::kPresent, true, 1, 1, Step::kNone},
-      {Wish::kIn, true, Rules::kPresent, true, 1, 2, Step::kAnnounce},
-      {Wish::kOut, true, Rules::kPresent, true, 1, 1, Step::kRelease},
-      {Wish::kOut, false, Rules::kUnknown, false, 0, 1, Step::kFind},
-      {Wish::kOut, true, Rules::kUnknown, false, 0, 1, Step::kRelease},
-      {Wish::kOut, true, Rules::kAbsent, true, 1, 1, Step::kRevoke},
-      {Wish::kOut, true, Rules::kAbsent, false, 0, 1, Step::kForget},
-      {Wish::kGone, true, Rules::kPresent, true, 1, 1, Step::kRevoke},
-      {Wish::kGone, true, Rules::kPresent, false, 0, 0, Step::kForget},
+      {Wish::kIn, false, Rules::kAbsent, false, 0, 0, false, Step::kFind},
+      {Wish::kIn, true, Rules::kUnknown, false, 0, 0, false, Step::kRedirect},
+      {Wish::kIn, true, Rules::kAbsent, true, 1, 1, false, Step::kRedirect},
+      {Wish::kIn, true, Rules::kPresent, false, 0, 0, false, Step::kNone},
+      {Wish::kIn, true, Rules::kPresent, false, 0, 1, false, Step::kAnnounce},
+      {Wish::kIn, true, Rules::kPresent, true, 1, 1, false, Step::kExempt},
+      {Wish::kIn, true, Rules::kPresent, true, 1, 1, true, Step::kNone},
+      {Wish::kIn, true, Rules::kPresent, true, 1, 2, false, Step::kAnnounce},
+      {Wish::kOut, true, Rules::kPresent, true, 1, 1, false, Step::kRelease},
+      {Wish::kOut, false, Rules::kUnknown, false, 0, 1, false, Step::kFind},
+      {Wish::kOut, true, Rules::kUnknown, false, 0, 1, false, Step::kRelease},
+      {Wish::kOut, true, Rules::kAbsent, true, 1, 1, false, Step::kRevoke},
+      {Wish::kOut, true, Rules::kAbsent, false, 0, 1, false, Step::kForget},
+      {Wish::kGone, true, Rules::kPresent, true, 1, 1, false, Step::kRevoke},
+      {Wish::kGone, true, Rules::kPresent, false, 0, 0, false, Step::kForget},
+      {Wish::kOut, true, Rules::kPresent, true, 1, 1, true, Step::kRelease},
+      {Wish::kOut, true, Rules::kAbsent, true, 1, 1, true, Step::kUnexempt},
+      {Wish::kGone, true, Rules::kPresent, true, 1, 1, true, Step::kUnexempt},
   };
   ManualLoop loop;
   for (std::size_t row = 0; row < table.size(); ++row) {
@@ -60,6 +65,7 @@ TEST_CASE("the next step follows from what is wanted and what is the case") {
     pod.rules = state.rules;
     pod.told = state.told;
     pod.acked_by = state.acked_by;
+    if (state.probed) pod.probed = pod.info.ips;
     CHECK(next_step(pod, state.newest) == state.next);
   }
 }
@@ -69,6 +75,23 @@ TEST_CASE("a pod without an address waits for one") {
   PodRecord pod(loop, info());
   pod.info.ips.clear();
   CHECK(next_step(pod, 1) == Step::kNone);
+}
+
+TEST_CASE("probes of a pod that was enrolled stay exempt without a proxy, for its newest known addresses") {
+  ManualLoop loop;
+  PodRecord pod(loop, info());
+  pod.netns = netns(1);
+  pod.rules = Rules::kPresent;
+  CHECK(next_step(pod, 0) == Step::kNone);
+  SECTION("by an earlier agent") { pod.enrolled_before = true; }
+  SECTION("by this one") { pod.probed = {IpAddress::parse("10.0.0.2").value()}; }
+  CHECK(next_step(pod, 0) == Step::kExempt);
+  pod.probed = pod.info.ips;
+  CHECK(next_step(pod, 0) == Step::kNone);
+  pod.info.ips.clear();
+  CHECK(next_step(pod, 0) == Step::kNone);
+  pod.wish = Wish::kGone;
+  CHECK(next_step(pod, 0) == Step::kUnexempt);
 }
 
 TEST_CASE("a pod in a snapshot under way is not announced beside it") {
@@ -87,6 +110,7 @@ TEST_CASE("a new sandbox starts from nothing, the same one changes nothing") {
   pod.netns = netns(1);
   pod.rules = Rules::kPresent;
   pod.acked_by = 3;
+  pod.probed = pod.info.ips;
   auto first = std::make_shared<Verdict>(loop);
   pod.offer = PodRecord::Offer{netns(1), first};
   take_offer(pod);

@@ -24,12 +24,14 @@ Reconciler::Reconciler(Loop& loop, io::PacketNetwork& packets, PodNetwork& netwo
       memory_(memory),
       metrics_(metrics),
       server_(loop, packets, *this),
+      probes_(loop, network, metrics),
       scope_(loop),
       scanned_(loop) {
   metrics_.registry.before_text([this] { refresh_gauges(); });
 }
 
 Task<void> Reconciler::run(StopToken stop) {
+  scope_.spawn(probes_.run(scope_.token()));
   co_await server_.run(stop);
   scope_.request_stop();
   co_await scope_.join();
@@ -38,9 +40,10 @@ Task<void> Reconciler::run(StopToken stop) {
 void Reconciler::update(const PodSet& set) {
   std::set<std::string> seen;
   outside_ = 0;
-  for (const auto& info : set.pods) {
+  for (auto info : set.pods) {
     seen.insert(info.uid);
     auto pod = store_.find(info.uid);
+    if (pod && info.ips.empty()) info.ips = pod->info.ips;  // the plugin's, or those before the kubelet started again
     if (!pod && (info.finished || (!info.wanted && !memory_.contains(info.uid)))) {
       outside_ += info.finished ? 0 : 1;
       continue;
@@ -81,7 +84,11 @@ PodRecordPtr Reconciler::ensure(const PodInfo& info) {
   auto pod = std::make_shared<PodRecord>(loop_, info);
   pod->wish = info.wanted ? Wish::kIn : Wish::kOut;
   pod->since = loop_.now();
-  if (memory_.contains(info.uid)) pod->rules = Rules::kUnknown;
+  if (memory_.contains(info.uid)) {
+    pod->rules = Rules::kUnknown;
+    pod->enrolled_before = info.wanted;
+    if (info.wanted) probes_.adopt(info.uid, info.ips);
+  }
   store_.insert(pod);
   scope_.spawn(keep(pod));
   return pod;
@@ -102,6 +109,7 @@ Task<Result<void>> Reconciler::add(PodInfo info, NetnsPtr netns, StopToken stop)
     pod->offer->verdict->outcome = fail(ErrorCode::kCancelled, "asked for again meanwhile");
     pod->offer->verdict->done.set();
   }
+  if (pod->info.ips.empty()) pod->info.ips = info.ips;
   pod->offer = PodRecord::Offer{std::move(netns), verdict};
   pod->since = loop_.now();
   pod->changed.set();
@@ -177,6 +185,14 @@ Task<Result<void>> Reconciler::carry_out(Step step, PodRecordPtr pod) {
       auto announced = co_await announce(pod);
       co_return announced;
     }
+    case Step::kExempt: {
+      auto exempted = co_await exempt(pod);
+      co_return exempted;
+    }
+    case Step::kUnexempt: {
+      auto ended = co_await unexempt(pod);
+      co_return ended;
+    }
     case Step::kRevoke: {
       auto revoked = co_await server_.remove(pod->info.uid, scope_.token());
       if (revoked) {
@@ -233,6 +249,24 @@ Task<Result<void>> Reconciler::announce(PodRecordPtr pod) {
   if (!served) co_return fail(std::move(served).error());
   pod->acked_by = *served;
   WEFT_LOG(kInfo, kTarget, "pod is served", {"pod", pod->info.full_name()}, {"uid", pod->info.uid});
+  co_return Result<void>{};
+}
+
+Task<Result<void>> Reconciler::exempt(PodRecordPtr pod) {
+  const auto ips = pod->info.ips;
+  auto uid = pod->info.uid;
+  auto addresses = ips;
+  auto exempted = co_await probes_.set(std::move(uid), std::move(addresses));
+  if (exempted) pod->probed = ips;
+  co_return exempted;
+}
+
+Task<Result<void>> Reconciler::unexempt(PodRecordPtr pod) {
+  auto uid = pod->info.uid;
+  auto ended = co_await probes_.set(std::move(uid), {});
+  if (!ended) co_return ended;
+  pod->probed.clear();
+  pod->enrolled_before = false;
   co_return Result<void>{};
 }
 

@@ -18,6 +18,7 @@
 #include "cni-plugin/agent/pod_network.h"
 #include "cni-plugin/agent/pod_source.h"
 #include "cni-plugin/agent/pod_store.h"
+#include "cni-plugin/agent/probe_exemption.h"
 #include "lib/async/scope.h"
 
 namespace weft::cni::agent {
@@ -61,6 +62,8 @@ class Reconciler final : public zds::Owner {
   Task<Result<void>> find_namespace(PodRecordPtr pod);
   Task<Result<void>> redirect(PodRecordPtr pod);
   Task<Result<void>> announce(PodRecordPtr pod);
+  Task<Result<void>> exempt(PodRecordPtr pod);
+  Task<Result<void>> unexempt(PodRecordPtr pod);
   Task<void> look_after(PodRecordPtr pod);
   Task<Result<NetnsScanPtr>> scan(MonotonicTime not_before);
   // Waits for a change of the pod, at most so long; false when it was time that passed.
@@ -77,6 +80,7 @@ class Reconciler final : public zds::Owner {
   Metrics& metrics_;
   zds::Server server_;
   PodStore store_;
+  ProbeExemption probes_;
   Scope scope_;
   std::size_t outside_ = 0;  // pods of the node that do not concern us
   NetnsScanPtr last_scan_;

@@ -12,6 +12,7 @@
 using namespace weft;
 using namespace weft::cni::agent;
 using namespace std::chrono_literals;
+namespace redirect = weft::cni::redirect;
 
 namespace {
 
@@ -27,6 +28,8 @@ class Node final : public PodNetwork {
   std::map<ino_t, Space> spaces;
   std::vector<std::string> log;
   bool broken = false;  // rules cannot be applied
+  redirect::ProbedPods probed;
+  bool probes_broken = false;
   int scans = 0;
 
   static NetnsPtr handle(ino_t inode) {
@@ -54,6 +57,16 @@ class Node final : public PodNetwork {
   }
   Task<Result<NetnsPtr>> open(std::string path) override {
     co_return handle(static_cast<ino_t>(std::stoul(path.substr(path.rfind('/') + 1))));
+  }
+  Task<Result<void>> exempt_probes(redirect::ProbedPods pods) override {
+    if (probes_broken) co_return fail(ErrorCode::kUnsupported, "no nat");
+    probed = std::move(pods);
+    co_return Result<void>{};
+  }
+  Task<Result<bool>> probes_are_exempt(redirect::ProbedPods pods) override { co_return probed == pods; }
+  Task<Result<void>> exempt_no_probes() override {
+    probed.clear();
+    co_return Result<void>{};
   }
   Task<Result<NetnsScanPtr>> scan() override {
     ++scans;
@@ -403,4 +416,63 @@ TEST_CASE("many pods share one look at the node's namespaces") {
   f.update();
   REQUIRE(f.until([&] { return f.ztunnel->proxy.serving.size() == 50; }));
   CHECK(f.node.scans <= 2);
+}
+
+TEST_CASE("probes of a pod are exempt once a proxy serves it, until it leaves") {
+  Fixture f;
+  f.start();
+  f.node.spaces[7] = {};
+  f.update();
+  auto pod = f.pod("a", "10.0.0.1");
+  f.ztunnel->proxy.refuse = true;
+  CHECK(f.add(pod, 7) != "ok");
+  CHECK(f.node.probed.empty());
+  f.ztunnel->proxy.refuse = false;
+  CHECK(f.add(pod, 7) == "ok");
+  CHECK(f.node.probed == redirect::ProbedPods{{ip("10.0.0.1"), "a"}});
+  f.set.pods[0].ips = {};
+  f.update();
+  f.world.run_for(1s);
+  CHECK(f.node.probed.size() == 1);
+  f.set.pods[0].ips = {ip("10.0.0.1"), ip("fd00::1")};
+  f.update();
+  REQUIRE(f.until([&] { return f.node.probed.size() == 2; }));
+  CHECK(f.gauge("weft_agent_probed_addresses") == 2);
+  f.set.pods.clear();
+  f.update();
+  REQUIRE(f.until([&] { return f.agent->reconciler.pods().empty(); }));
+  CHECK(f.node.probed.empty());
+}
+
+TEST_CASE("a pod whose probes cannot be exempt does not start") {
+  Fixture f;
+  f.node.probes_broken = true;
+  f.start();
+  f.node.spaces[7] = {};
+  const auto pod = f.pod("a", "10.0.0.1");
+  CHECK(f.add(pod, 7) == "no nat");
+  f.node.probes_broken = false;
+  f.update();
+  CHECK(f.add(pod, 7) == "ok");
+}
+
+TEST_CASE("a new agent replaces the exemptions of the one before by those of the pods there are, without a proxy") {
+  Fixture f;
+  f.start();
+  f.node.spaces[1].addresses = {ip("10.0.0.1")};
+  f.node.spaces[2].addresses = {ip("10.0.0.2")};
+  f.pod("a", "10.0.0.1");
+  f.pod("b", "10.0.0.2");
+  f.update();
+  REQUIRE(f.until([&] { return f.node.probed.size() == 2; }));
+  f.ztunnel.reset();
+  f.agent.reset();
+  f.set.pods.pop_back();
+  CHECK(f.node.probed.size() == 2);
+  f.agent = std::make_unique<Fixture::Agent>(f);
+  REQUIRE(f.until([&] { return f.node.probed == redirect::ProbedPods{{ip("10.0.0.1"), "a"}}; }));
+  f.set.pods[0].wanted = false;
+  f.update();
+  REQUIRE(f.until([&] { return f.agent->reconciler.pods().empty(); }));
+  CHECK(f.node.probed.empty());
 }

@@ -27,7 +27,11 @@ const char* const kHelp =
     "  SYSTEM_NAMESPACE             the node proxies' namespace         [istio-system]\n"
     "  AMBIENT_ENABLEMENT_SELECTOR  who is in the mesh, a YAML list     [the labels istio.io/dataplane-mode]\n"
     "  AMBIENT_IPV6                 redirect IPv6 too                   [true]\n"
-    "  AMBIENT_DNS_CAPTURE          redirect DNS: not available yet     [false]\n";
+    "  AMBIENT_DNS_CAPTURE          redirect DNS: not available yet     [false]\n"
+    "  HOST_PROBE_SNAT_IP           source of health probes to pods     [169.254.7.127]\n"
+    "  HOST_PROBE_SNAT_IPV6         the same for IPv6                   [fd16:9254:7127:1337:ffff:ffff:ffff:ffff]\n"
+    "  ALLOW_SWITCH_TO_HOST_NS      the node's network namespace is that of process 1, not the agent's own  [false]\n"
+    "  AMBIENT_DISABLE_SAFE_UPGRADE take the node's rules away at the end of the agent  [false]\n";
 
 namespace {
 
@@ -68,6 +72,14 @@ class Reader {
       return wrong(name, "is no port: " + *value);
     }
     out = static_cast<std::uint16_t>(std::max(number, 0L));
+  }
+  void address(const char* name, bool ipv6, IpAddress& out) {
+    const auto* value = find(name);
+    if (!value) return;
+    auto ip = IpAddress::parse(*value);
+    if (!ip || ip->is_v6() != ipv6 || ip->is_loopback() || ip->is_unspecified())
+      return wrong(name, std::string("is no usable IPv") + (ipv6 ? "6" : "4") + " address: " + *value);
+    out = *ip;
   }
   void wrong(std::string_view name, const std::string& what) {
     problems_ += (problems_.empty() ? "" : "\n") + std::string(name) + " " + what;
@@ -215,6 +227,10 @@ Result<Settings> load_settings(const Environment& environment, const std::vector
   }
   reader.boolean("AMBIENT_IPV6", settings.ipv6);
   reader.boolean("AMBIENT_DNS_CAPTURE", settings.dns_capture);
+  reader.address("HOST_PROBE_SNAT_IP", false, settings.probes.v4);
+  reader.address("HOST_PROBE_SNAT_IPV6", true, settings.probes.v6);
+  reader.boolean("ALLOW_SWITCH_TO_HOST_NS", settings.switch_to_host);
+  reader.boolean("AMBIENT_DISABLE_SAFE_UPGRADE", settings.clean_at_stop);
   if (!reader.problems().empty()) return fail(ErrorCode::kInvalidArgument, reader.problems());
   return settings;
 }

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cni-plugin/redirect/redirect.h"
 #include "lib/base/result.h"
 #include "lib/translate/options.h"
 
@@ -26,6 +27,9 @@ struct Settings {
       translate::default_enablement_selectors();  // AMBIENT_ENABLEMENT_SELECTOR
   bool ipv6 = true;                               // AMBIENT_IPV6
   bool dns_capture = false;                       // AMBIENT_DNS_CAPTURE
+  redirect::ProbeSource probes;                   // HOST_PROBE_SNAT_IP, HOST_PROBE_SNAT_IPV6
+  bool switch_to_host = false;                    // ALLOW_SWITCH_TO_HOST_NS
+  bool clean_at_stop = false;                     // AMBIENT_DISABLE_SAFE_UPGRADE
   std::string log_filter = "info";                // --log_output_level
   bool log_json = false;                          // --log_as_json
 };

@@ -4,6 +4,7 @@
 
 using namespace weft;
 using namespace weft::cni::agent;
+namespace redirect = weft::cni::redirect;
 
 namespace {
 const Environment kLeast{{"NODE_NAME", "n1"}, {"MANIFEST_DIR", "/m"}};
@@ -18,17 +19,22 @@ TEST_CASE("defaults are istio-cni's") {
   CHECK(settings->readiness_port == 8000);
   CHECK(settings->enablement.size() == 2);
   CHECK(settings->ipv6);
+  CHECK(settings->probes == redirect::ProbeSource{});
+  CHECK_FALSE(settings->switch_to_host);
+  CHECK_FALSE(settings->clean_at_stop);
 }
 
 TEST_CASE("everything that is wrong is said at once") {
   const auto settings = load_settings({{"MONITORING_PORT", "70000"},
                                        {"READINESS_PORT", "0"},
                                        {"AMBIENT_IPV6", "yes"},
+                                       {"HOST_PROBE_SNAT_IP", "fd00::1"},
+                                       {"HOST_PROBE_SNAT_IPV6", "::1"},
                                        {"AMBIENT_ENABLEMENT_SELECTOR", "{}"}},
                                       {"--wrong"});
   REQUIRE_FALSE(settings);
   for (const auto* name : {"NODE_NAME", "MANIFEST_DIR", "MONITORING_PORT", "READINESS_PORT", "AMBIENT_IPV6",
-                           "AMBIENT_ENABLEMENT_SELECTOR", "--wrong"}) {
+                           "HOST_PROBE_SNAT_IP is", "HOST_PROBE_SNAT_IPV6 is", "AMBIENT_ENABLEMENT_SELECTOR", "--wrong"}) {
     INFO(name);
     CHECK(settings.error().message().find(name) != std::string::npos);
   }
@@ -39,6 +45,9 @@ TEST_CASE("values are read") {
   environment["EXCLUDE_NAMESPACES"] = "kube-system, ,other";
   environment["MONITORING_PORT"] = "-1";
   environment["AMBIENT_IPV6"] = "F";
+  environment["HOST_PROBE_SNAT_IP"] = "192.0.2.1";
+  environment["HOST_PROBE_SNAT_IPV6"] = "fd00::7";
+  environment["ALLOW_SWITCH_TO_HOST_NS"] = "true";
   environment["AMBIENT_ENABLEMENT_SELECTOR"] =
       "- podSelector: {matchLabels: {a: b}}\n"
       "- namespaceSelector:\n    matchExpressions: [{key: k, operator: In, values: [x, y]}]\n";
@@ -47,6 +56,9 @@ TEST_CASE("values are read") {
   CHECK(settings->excluded_namespaces == std::set<std::string>{"kube-system", "other"});
   CHECK(settings->monitoring_port == 0);
   CHECK_FALSE(settings->ipv6);
+  CHECK(settings->probes.v4.to_string() == "192.0.2.1");
+  CHECK(settings->probes.v6.to_string() == "fd00::7");
+  CHECK(settings->switch_to_host);
   CHECK(settings->log_filter == "info,agent=debug");
   CHECK(settings->log_json);
   REQUIRE(settings->enablement.size() == 2);

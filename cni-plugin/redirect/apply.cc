@@ -1,13 +1,12 @@
 #include <fcntl.h>
-#include <sched.h>
 #include <unistd.h>
 
 #include <map>
 #include <mutex>
 #include <optional>
 #include <system_error>
-#include <thread>
 
+#include "cni-plugin/redirect/inside.h"
 #include "cni-plugin/redirect/nft.h"
 #include "cni-plugin/redirect/policy_route.h"
 #include "cni-plugin/redirect/redirect.h"
@@ -20,34 +19,6 @@ namespace {
 
 // /proc/net/tcp has 150 bytes a connection; beyond this the rest of the pod's connections is not looked at.
 constexpr std::size_t kProcFileMax = 64 * 1024 * 1024;
-
-// Runs `work` on a thread of its own after `enter` moved it into a namespace: whatever happens there, the caller's
-// thread stays where it is.
-template <typename T, typename Enter, typename Work>
-Result<T> on_own_thread(Enter enter, Work work) {
-  std::optional<Result<T>> result;
-  try {
-    std::thread([&] {
-      if (auto entered = enter(); !entered) {
-        result = std::unexpected(entered.error());
-      } else {
-        result = work();
-      }
-    }).join();
-  } catch (const std::system_error& problem) {
-    return fail(ErrorCode::kLimit, std::string("start a thread: ") + problem.what());
-  }
-  return std::move(*result);
-}
-
-template <typename T, typename Work>
-Result<T> inside(const Fd& netns, Work work) {
-  const auto enter = [&]() -> Result<void> {
-    if (::setns(netns.get(), CLONE_NEWNET) != 0) return fail_errno(errno, "enter the pod's network namespace");
-    return {};
-  };
-  return on_own_thread<T>(enter, work);
-}
 
 std::optional<std::string> read_file(const char* path) {
   const Fd fd(::open(path, O_RDONLY | O_CLOEXEC));
@@ -111,16 +82,13 @@ Result<std::string> list_tables() {
 // differ between versions. Constant while the process runs, so it is found out once.
 Result<std::string> expected_tables(const Options& options) {
   static std::mutex mutex;
-  static std::map<std::pair<bool, bool>, std::string> known;
+  static std::map<std::string, std::string> known;  // by text; a process has one or two
   const std::lock_guard lock(mutex);
-  auto& text = known[{options.ipv6, options.dns_capture}];
+  const auto installed = install_text(options, {});
+  auto& text = known[installed];
   if (!text.empty()) return text;
-  const auto enter = []() -> Result<void> {
-    if (::unshare(CLONE_NEWNET) != 0) return fail_errno(errno, "make a network namespace");
-    return {};
-  };
-  WEFT_TRY(text, on_own_thread<std::string>(enter, [&]() -> Result<std::string> {
-             WEFT_TRY_VOID(run_nft(install_text(options, {})));
+  WEFT_TRY(text, inside_new<std::string>([&]() -> Result<std::string> {
+             WEFT_TRY_VOID(run_nft(installed));
              return list_tables();
            }));
   return text;

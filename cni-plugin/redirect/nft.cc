@@ -56,7 +56,7 @@ std::string written(const Fd& fd) {
   return text;
 }
 
-Result<pid_t> start(const std::string& program, const Fd& in, const Fd& out, const Fd& err) {
+Result<pid_t> start(const std::string& program, Listing listing, const Fd& in, const Fd& out, const Fd& err) {
   posix_spawn_file_actions_t files;
   posix_spawnattr_t attributes;
   ::posix_spawn_file_actions_init(&files);
@@ -75,13 +75,9 @@ Result<pid_t> start(const std::string& program, const Fd& in, const Fd& out, con
   ::posix_spawnattr_setsigmask(&attributes, &none);
   ::posix_spawnattr_setsigdefault(&attributes, &all);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  char* const arguments[] = {const_cast<char*>("nft"),
-                             const_cast<char*>("-s"),
-                             const_cast<char*>("-t"),
-                             const_cast<char*>("-nn"),
-                             const_cast<char*>("-f"),
-                             const_cast<char*>("-"),
-                             nullptr};
+  char* const arguments[] = {
+      const_cast<char*>("nft"), const_cast<char*>("-s"), const_cast<char*>(listing == Listing::kRules ? "-nnt" : "-nn"),
+      const_cast<char*>("-f"),  const_cast<char*>("-"),  nullptr};
   pid_t pid = -1;
   const int error = ::posix_spawn(&pid, program.c_str(), &files, &attributes, arguments, environ);
   if (error != 0) return fail_errno(error, "start " + program);
@@ -111,7 +107,7 @@ Result<int> wait_for(pid_t pid) {
 
 }  // namespace
 
-Result<std::string> run_nft(std::string_view script) {
+Result<std::string> run_nft(std::string_view script, Listing listing) {
   WEFT_TRY(const std::string program, find_nft());
   WEFT_TRY(Fd in, memory_file("nft-in"));
   for (auto rest = script; !rest.empty();) {
@@ -122,7 +118,7 @@ Result<std::string> run_nft(std::string_view script) {
   ::lseek(in.get(), 0, SEEK_SET);
   WEFT_TRY(Fd out, bounded_file("nft-out", kNftOutputMax));
   WEFT_TRY(Fd err, bounded_file("nft-err", 16 * 1024));
-  WEFT_TRY(const pid_t pid, start(program, in, out, err));
+  WEFT_TRY(const pid_t pid, start(program, listing, in, out, err));
   WEFT_TRY(const int status, wait_for(pid));
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return written(out);
 

@@ -23,6 +23,7 @@
 #include <chrono>
 
 #include "lib/base/fd.h"
+#include "lib/base/ip.h"
 #include "lib/base/result.h"
 
 namespace weft::cni::redirect {
@@ -30,9 +31,19 @@ namespace weft::cni::redirect {
 // nft takes milliseconds; a node that needs longer than this is not usable, and the CNI plugin waits 5 s in all.
 inline constexpr std::chrono::milliseconds kNftTimeLimit{4000};
 
+// Addresses that the node gives to health probes of the kubelet (probes.h), so that they reach the application
+// unauthenticated. Unique in the mesh, not in the network: nobody routes them.
+struct ProbeSource {
+  IpAddress v4 = IpAddress::v4({169, 254, 7, 127});
+  IpAddress v6 =
+      IpAddress::v6({0xfd, 0x16, 0x92, 0x54, 0x71, 0x27, 0x13, 0x37, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff});
+  friend bool operator==(const ProbeSource&, const ProbeSource&) = default;
+};
+
 struct Options {
   bool ipv6 = true;          // redirect IPv6 too, when the kernel has it
   bool dns_capture = false;  // port 53 goes to the proxy's DNS port
+  ProbeSource probes{};
   friend bool operator==(const Options&, const Options&) = default;
 };
 

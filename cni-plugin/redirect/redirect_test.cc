@@ -16,6 +16,7 @@
 #include <fstream>
 #include <thread>
 
+#include "cni-plugin/redirect/probes.h"
 #include "lib/base/ip.h"
 #include "lib/base/log.h"
 #include "lib/base/scope_exit.h"
@@ -384,4 +385,71 @@ TEST_CASE("a pod that left and came back does not let a new connection pass as a
   size = SocketAddress::parse("10.77.0.2:8080")->to_sockaddr(storage);
   REQUIRE(::connect(fresh.get(), reinterpret_cast<sockaddr*>(&storage), size) == 0);
   CHECK(accept_from(outbound));
+}
+
+TEST_CASE("the node's own connections to listed pods reach the application, and nobody else's do") {
+  Pair pair;
+  apply(pair.pod);
+  const redirect::ProbeOptions root;
+  redirect::ProbedPods pods;
+  for (const char* address : {"10.77.0.1", "fd77::1"}) pods[*IpAddress::parse(address)] = "uid-1";
+  // Replies go to the node by the default route, as in a pod.
+  REQUIRE(pair.pod.run("sh -c 'ip route add default via 10.77.0.2; ip -6 route add default via fd77::2'") == 0);
+  for (const bool ipv6 : {false, true}) {
+    const std::string app_at = ipv6 ? "[fd77::1]:8080" : "10.77.0.1:8080", any = ipv6 ? "[::]" : "0.0.0.0";
+    INFO(app_at);
+    const auto app = listen_on(pair.pod, any + ":8080"), proxy = listen_on(pair.pod, any + ":15006");
+    const auto ends_at = [&](const Fd& listener) {
+      const auto dialled = connect_to(pair.peer, app_at), accepted = accept_from(listener);
+      return dialled && accepted && passes(dialled, accepted) ? linux::peer_address(accepted.get())->ip().to_string()
+                                                              : std::string("elsewhere");
+    };
+    const std::string node = ipv6 ? "fd77::2" : "10.77.0.2", other = ipv6 ? "fd77::9" : "10.77.0.9";
+    CHECK(ends_at(proxy) == node);
+    REQUIRE(redirect::exempt_probes(pair.peer.fd, root, pods));
+    CHECK(ends_at(app) == (ipv6 ? root.source.v6 : root.source.v4).to_string());
+    REQUIRE(redirect::exempt_probes(pair.peer.fd, {.kubelet = 12345}, pods));
+    CHECK(ends_at(proxy) == node);
+    REQUIRE(redirect::exempt_probes(pair.peer.fd, root, {{*IpAddress::parse(other), "uid-1"}}));
+    CHECK(ends_at(proxy) == node);
+    REQUIRE(redirect::exempt_probes(pair.peer.fd, root, pods));
+    REQUIRE(redirect::remove_probes(pair.peer.fd));
+    CHECK(ends_at(proxy) == node);
+  }
+}
+
+TEST_CASE("the node's rules are replaced, verified and removed, whoever changed them") {
+  Namespace node;
+  redirect::ProbedPods pods;
+  for (int i = 0; i < 300; ++i) {
+    pods[*IpAddress::parse(fmt::format("10.0.{}.{}", i / 250, i % 250 + 1))] = fmt::format("uid-{}", i);
+    pods[*IpAddress::parse(fmt::format("fd00::{:x}", i + 1))] = fmt::format("uid-{}", i);
+  }
+  const auto right = [&] {
+    auto result = redirect::verify_probes(node.fd, {}, pods);
+    return result && *result;
+  };
+  REQUIRE(redirect::remove_probes(node.fd));
+  CHECK(node.output("nft list ruleset").empty());
+  CHECK_FALSE(right());
+  REQUIRE(node.run("nft 'table inet others { chain c { tcp dport 1 accept; }; }'") == 0);
+  for (const char* change :
+       {"true", "nft flush ruleset", "nft delete table inet istio-ambient-nat",
+        "nft flush chain inet istio-ambient-nat postrouting", "nft flush set inet istio-ambient-nat istio-inpod-probes-v4",
+        "nft 'delete element inet istio-ambient-nat istio-inpod-probes-v6 { fd00::7 }'",
+        "nft 'add element inet istio-ambient-nat istio-inpod-probes-v4 { 10.9.9.9 }'",
+        "nft insert rule inet istio-ambient-nat postrouting accept"}) {
+    INFO(change);
+    REQUIRE(node.run(change) == 0);
+    if (std::string(change) != "true") CHECK_FALSE(right());
+    REQUIRE(redirect::exempt_probes(node.fd, {}, pods));
+    CHECK(right());
+  }
+  pods.erase(pods.begin());
+  CHECK_FALSE(right());
+  REQUIRE(redirect::exempt_probes(node.fd, {}, pods));
+  CHECK(right());
+  REQUIRE(node.run("nft 'table inet others { chain c { tcp dport 1 accept; }; }'") == 0);
+  REQUIRE(redirect::remove_probes(node.fd));
+  CHECK(node.output("nft list tables") == "table inet others\n");
 }

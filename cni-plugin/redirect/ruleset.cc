@@ -16,15 +16,11 @@ constexpr std::string_view kMangle = "istio-ambient-mangle";
 constexpr std::string_view kRaw = "istio-ambient-raw";
 constexpr std::string_view kTables[] = {kNat, kMangle, kRaw};
 
-// Addresses that the node gives to health probes of the kubelet, so that they reach the application unauthenticated.
-constexpr std::string_view kProbeV4 = "169.254.7.127";
-constexpr std::string_view kProbeV6 = "fd16:9254:7127:1337:ffff:ffff:ffff:ffff";
-
 struct Family {
-  std::string_view ip, loopback, probe, set, address_type;
+  std::string_view ip, loopback, set, address_type;
 };
-constexpr Family kV4{"ip", "127.0.0.1", kProbeV4, "weft-open-v4", "ipv4_addr"};
-constexpr Family kV6{"ip6", "::1", kProbeV6, "weft-open-v6", "ipv6_addr"};
+constexpr Family kV4{"ip", "127.0.0.1", "weft-open-v4", "ipv4_addr"};
+constexpr Family kV6{"ip6", "::1", "weft-open-v6", "ipv6_addr"};
 
 constexpr std::string_view kNotOurs = "meta mark & 0xfff != 0x539";
 constexpr std::string_view kRemember = "ct mark set ct mark | 0x1000";
@@ -59,6 +55,7 @@ void open_set(std::string& out, const Family& family, const std::vector<Connecti
 
 void nat_table(std::string& out, const Options& options, const std::vector<Connection>& open) {
   const std::vector<const Family*> families = options.ipv6 ? std::vector{&kV4, &kV6} : std::vector{&kV4};
+  const auto probe = [&](const Family* f) { return (f == &kV4 ? options.probes.v4 : options.probes.v6).to_string(); };
   clear_table(out, kNat);
   out += fmt::format("table inet {} {{\n", kNat);
   for (const auto* f : families) open_set(out, *f, open);
@@ -73,13 +70,13 @@ void nat_table(std::string& out, const Options& options, const std::vector<Conne
   };
   out += "\tchain istio-prerouting {\n";
   let_open_through();
-  for (const auto* f : families) rule(out, "meta l4proto tcp {} saddr {} counter accept", f->ip, f->probe);
+  for (const auto* f : families) rule(out, "meta l4proto tcp {} saddr {} counter accept", f->ip, probe(f));
   for (const auto* f : families) {
     rule(out, "{} daddr != {} tcp dport != 15008 {} counter {} redirect to :15006", f->ip, f->loopback, kNotOurs, kRemember);
   }
   out += "\t}\n\tchain istio-output {\n";
   let_open_through();
-  for (const auto* f : families) rule(out, "meta l4proto tcp {} daddr {} counter accept", f->ip, f->probe);
+  for (const auto* f : families) rule(out, "meta l4proto tcp {} daddr {} counter accept", f->ip, probe(f));
   if (options.dns_capture) {
     rule(out, "oifname != \"lo\" {} udp dport 53 counter redirect to :15053", kNotOurs);
     for (const auto* f : families) {

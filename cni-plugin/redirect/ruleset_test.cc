@@ -5,6 +5,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "cni-plugin/redirect/host_ruleset.h"
+
 using namespace weft;
 using namespace weft::cni::redirect;
 
@@ -41,6 +43,31 @@ TEST_CASE("rules that let open connections go on, each family in its set, both d
 TEST_CASE("rules under which conntrack sees connections and nothing is redirected") {
   check_golden("tracking.nft", tracking_text());
   CHECK(tracking_text().find("redirect") == std::string::npos);
+}
+
+TEST_CASE("rules with other addresses for health probes") {
+  const auto text = install_text({.probes = {.v4 = *IpAddress::parse("192.0.2.9"), .v6 = *IpAddress::parse("fd99::9")}}, {});
+  CHECK(text.find("ip saddr 192.0.2.9 counter accept") != std::string::npos);
+  CHECK(text.find("ip6 daddr fd99::9 counter accept") != std::string::npos);
+  CHECK(text.find("169.254.7.127") == std::string::npos);
+}
+
+TEST_CASE("rules of the node: nobody's probes, a family's, both families'") {
+  const ProbedPods pods{{*IpAddress::parse("10.0.0.5"), "6f4c1f0e-0b1d-4d3a-9a43-2f5f7a1c1e11"},
+                        {*IpAddress::parse("10.0.0.6"), "shop/front"},
+                        {*IpAddress::parse("fd00::5"), "6f4c1f0e-0b1d-4d3a-9a43-2f5f7a1c1e11"}};
+  check_golden("host-none.nft", host_install_text({}, {}));
+  check_golden("host-ipv4.nft", host_install_text({.ipv6 = false, .kubelet = 998}, pods));
+  check_golden("host-dual.nft", host_install_text({}, pods));
+  check_golden("host-remove.nft", host_remove_text());
+}
+
+TEST_CASE("a UID is never read as a rule") {
+  const auto text =
+      host_install_text({}, {{*IpAddress::parse("10.0.0.5"), "a\" }\n}\nflush ruleset\n#\\" + std::string(500, 'x')}});
+  CHECK(text.find("10.0.0.5 comment \"a______flush_ruleset___xxx") != std::string::npos);
+  CHECK(text.find("\nflush") == std::string::npos);
+  CHECK(text.find(std::string(121, 'x')) == std::string::npos);
 }
 
 TEST_CASE("removal names every table") { check_golden("remove.nft", remove_text()); }
