@@ -17,6 +17,7 @@ namespace {
 //   name{a b}    a map (or list of maps) with the fields a and b
 //   name<a b>    a map with free keys, each value a map with the fields a and b
 //   name@other   the fields of the shared entry `other`
+//   name=other   no field, but clearly meant for `other`
 struct Shared {
   std::string_view name;
   std::string_view fields;
@@ -65,7 +66,7 @@ constexpr Shared kShared[] = {
      "splitExternalLocalOriginErrors consecutiveLocalOriginFailures consecutiveGatewayErrors consecutive5xxErrors "
      "consecutiveErrors interval baseEjectionTime maxEjectionPercent minHealthPercent"},
     {"pool",
-     "tcp{maxConnections connectTimeout tcpKeepalive@keepalive maxConnectionDuration idleTimeout} "
+     "tcp{maxConnections connectTimeout tcpKeepalive@keepalive keepAlive=tcpKeepalive maxConnectionDuration idleTimeout} "
      "http{http1MaxPendingRequests http2MaxRequests maxRequestsPerConnection maxRetries idleTimeout h2UpgradePolicy "
      "useClientProtocol maxConcurrentStreams}"},
     {"balancer",
@@ -223,11 +224,12 @@ constexpr Kind kKinds[] = {
 };
 
 struct Fields;
-enum class Below { kPlain, kAnything, kFields, kKeyedFields };
+enum class Below { kPlain, kAnything, kFields, kKeyedFields, kMeantFor };
 struct Field {
   std::string_view name;
   Below below = Below::kPlain;
   std::shared_ptr<Fields> fields;
+  std::string_view meant_for = {};
 };
 struct Fields {
   std::vector<Field> fields;
@@ -257,8 +259,8 @@ class Table {
   std::shared_ptr<Fields> parse_all(std::string_view text, bool top) {
     auto out = parse(text);
     if (top) {
-      for (auto name : {"apiVersion", "kind"}) out->fields.push_back({name, Below::kPlain, nullptr});
-      out->fields.push_back({"status", Below::kAnything, nullptr});
+      for (auto name : {"apiVersion", "kind"}) out->fields.push_back({name});
+      out->fields.push_back({"status", Below::kAnything});
       out->fields.push_back({"metadata", Below::kFields, shared("metadata")});
     }
     std::sort(out->fields.begin(), out->fields.end(), [](const Field& a, const Field& b) { return a.name < b.name; });
@@ -282,7 +284,7 @@ class Table {
         continue;
       }
       Field field;
-      const auto length = std::min(text.find_first_of(" *{<@}>"), text.size());
+      const auto length = std::min(text.find_first_of(" *{<@=}>"), text.size());
       field.name = text.substr(0, length);
       text.remove_prefix(length);
       const char mark = text.empty() ? ' ' : text.front();
@@ -299,6 +301,12 @@ class Table {
         text.remove_prefix(1);
         const auto end = std::min(text.find_first_of(" }>"), text.size());
         field.fields = shared(text.substr(0, end));
+        text.remove_prefix(end);
+      } else if (mark == '=') {
+        field.below = Below::kMeantFor;
+        text.remove_prefix(1);
+        const auto end = std::min(text.find_first_of(" }>"), text.size());
+        field.meant_for = text.substr(0, end);
         text.remove_prefix(end);
       }
       out->fields.push_back(std::move(field));
@@ -343,6 +351,7 @@ std::string hint(std::string_view name, const Fields& fields) {
   const Field* best = nullptr;
   std::size_t best_distance = 1 + name.size() / 4;
   for (const auto& field : fields.fields) {
+    if (field.below == Below::kMeantFor) continue;
     if (auto d = distance(name, field.name); d <= best_distance) {
       best = &field;
       best_distance = d;
@@ -365,7 +374,10 @@ void check(const Value& value, const Fields& fields, const std::string& path, Pr
                     "unknown field; ignored" + hint(member.key, fields), member.line});
       continue;
     }
-    if (field->below == Below::kFields) {
+    if (field->below == Below::kMeantFor) {
+      problems.add({Level::kWarning, "Interpreted", join_path(path, member.key),
+                    "unknown field; taken as " + std::string(field->meant_for), member.line});
+    } else if (field->below == Below::kFields) {
       check(member.value, *field->fields, join_path(path, member.key), problems);
     } else if (field->below == Below::kKeyedFields) {
       const auto below = join_path(path, member.key);

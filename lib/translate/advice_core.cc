@@ -1,6 +1,7 @@
 #include <set>
 
 #include "lib/translate/detail/advice.h"
+#include "lib/translate/detail/tree.h"
 #include "lib/translate/enrolment.h"
 
 namespace weft::translate::detail {
@@ -46,6 +47,23 @@ void shared_default_account(World& world) {
   }
 }
 
+// A host name of the cluster's own services is in two hands then.
+void service_entry(const World& world, const Item<manifest::ServiceEntry>& item) {
+  const auto own = ".svc." + world.options.cluster_domain;
+  for (const auto& host : item.body->hosts) {
+    if (!host.ends_with(own)) continue;
+    item.status->find(
+        Level::kWarning, "Info",
+        "spec.hosts: " + shown(host) +
+            (service_exists(world, host) ? " is a Service of this cluster too; the Service wins"
+                                         : " is a name of this cluster's Services; a Service of that name would win"));
+    if (item.body->location == "MESH_EXTERNAL")
+      item.status->find(Level::kWarning, "Info",
+                        "spec.location: MESH_EXTERNAL means plain text to the endpoints, though " + shown(host) +
+                            " is a name inside the mesh; a service of another cluster is MESH_INTERNAL");
+  }
+}
+
 }  // namespace
 
 void advise_core(World& world) {
@@ -71,6 +89,7 @@ void advise_core(World& world) {
       break;
     }
   }
+  for (const auto& item : world.service_entries) service_entry(world, item);
   shared_default_account(world);
 }
 

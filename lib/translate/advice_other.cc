@@ -2,6 +2,7 @@
 #include <string_view>
 
 #include "lib/translate/detail/advice.h"
+#include "lib/translate/detail/tree.h"
 
 namespace weft::translate::detail {
 namespace {
@@ -10,6 +11,8 @@ struct Unserved {
   std::string_view group, kind;  // an empty kind: the whole group
   const char* reason;
   const char* message;
+  // Of a kind that takes targetRefs and has none here, instead of the above: null when the kind takes none.
+  const char* by_selector = nullptr;
 };
 
 constexpr const char* kHttpOnly =
@@ -18,22 +21,14 @@ constexpr const char* kHttpOnly =
 constexpr const char* kForeign = "belongs to another mesh and is not applied; HTTPRoute says the same for waypoints";
 
 constexpr Unserved kUnserved[] = {
-    {"networking.istio.io", "VirtualService", "NoWaypoint", kHttpOnly},
-    {"networking.istio.io", "DestinationRule", "NoWaypoint", kHttpOnly},
-    {"networking.istio.io", "Gateway", "NoMatchingWorkloads",
-     "no gateway of this mesh serves it yet; nothing listens for it"},
-    {"networking.istio.io", "Sidecar", "NoEffectInAmbient",
-     "limits sidecars only: no host is hidden and no connection refused by it; to restrict what pods reach, use "
-     "NetworkPolicy"},
-    {"networking.istio.io", "EnvoyFilter", "UnsupportedPatch",
-     "changes Envoy's configuration, which this mesh does not have"},
     {"networking.istio.io", "ProxyConfig", "NoEffectInAmbient",
      "sets up sidecars and gateways only; the node proxy has settings of its own"},
-    {"security.istio.io", "RequestAuthentication", "NoEffectInAmbient",
-     "tokens are checked by HTTP proxies only, and no waypoint of this mesh serves it yet: no token is checked or refused"},
-    {"telemetry.istio.io", "Telemetry", "NoWaypoint", "the node proxy's metrics and logs do not follow it yet"},
+    {"security.istio.io", "RequestAuthentication", "NoWaypoint",
+     "tokens are checked by HTTP proxies only, and no waypoint of this mesh serves it yet: no token is checked or refused",
+     "spec.selector: neither node proxies nor waypoints take it, so no token is checked or refused; use targetRefs"},
     {"extensions.istio.io", "WasmPlugin", "NoWaypoint",
-     "runs in HTTP proxies only, and no waypoint of this mesh serves it yet"},
+     "runs in HTTP proxies only, and no waypoint of this mesh serves it yet: the module is not fetched and filters nothing",
+     "spec.selector: waypoints take targetRefs, so the module is not fetched and filters nothing"},
     {"gateway.networking.k8s.io", "HTTPRoute", "NoWaypoint", kHttpOnly},
     {"gateway.networking.k8s.io", "GRPCRoute", "NoWaypoint", kHttpOnly},
     {"gateway.networking.k8s.io", "TCPRoute", "NoWaypoint", kHttpOnly},
@@ -43,13 +38,22 @@ constexpr Unserved kUnserved[] = {
     {"consul.hashicorp.com", "", "UnsupportedKind", kForeign},
 };
 
+bool has_targets(const Item<manifest::Untyped>& item) {
+  const Tree tree(item);
+  return tree.spec().any("targetRef") || tree.spec().any("targetRefs");
+}
+
 }  // namespace
 
 void advise_other(World& world) {
   for (const auto& item : world.untyped) {
     for (const auto& unserved : kUnserved) {
       if (item.object->group != unserved.group || (!unserved.kind.empty() && item.object->kind != unserved.kind)) continue;
-      item.status->find(Level::kWarning, unserved.reason, unserved.message);
+      if (unserved.by_selector && !has_targets(item)) {
+        item.status->find(Level::kWarning, "NoEffectInAmbient", unserved.by_selector);
+      } else {
+        item.status->find(Level::kWarning, unserved.reason, unserved.message);
+      }
       break;
     }
   }
