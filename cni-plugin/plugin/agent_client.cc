@@ -11,9 +11,9 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <span>
 
 #include "cni-plugin/plugin/json.h"
+#include "lib/base/base64.h"
 #include "lib/base/clock.h"
 #include "lib/base/fd.h"
 
@@ -117,22 +117,10 @@ std::string join_chunks(std::string_view bytes, bool& done) {
   }
 }
 
-std::string base64(std::span<const std::uint8_t> bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t at = 0; at < bytes.size(); at += 3) {
-    const auto count = std::min<std::size_t>(3, bytes.size() - at);
-    std::uint32_t group = 0;
-    for (std::size_t i = 0; i < 3; ++i) group = group << 8 | (i < count ? bytes[at + i] : 0);
-    for (std::size_t i = 0; i < 4; ++i) out += i <= count ? kDigits[group >> (18 - 6 * i) & 63] : '=';
-  }
-  return out;
-}
-
 std::string mask_of(const Cidr& block) {
   std::array<std::uint8_t, 16> bytes{};
   for (unsigned bit = 0; bit < block.length(); ++bit) bytes[bit / 8] |= static_cast<std::uint8_t>(0x80u >> bit % 8);
-  return base64({bytes.data(), block.address().bytes().size()});
+  return base64({reinterpret_cast<const char*>(bytes.data()), block.address().bytes().size()});
 }
 
 }  // namespace

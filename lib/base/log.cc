@@ -20,12 +20,18 @@ constexpr std::size_t kQueueMax = 10'000;
 // Upstream writes module paths with this prefix; filters may name it.
 constexpr std::string_view kCratePrefix = "ztunnel::";
 
+// Directives of one filter, and filters of one process: both are set by hand, a few at most. A filter that was in force
+// before counts once.
+constexpr std::size_t kDirectivesMax = 64;
+constexpr std::size_t kFiltersMax = 1024;
+
 struct Directive {
   std::string target;  // empty: every target
   Level level;
+  std::string shown;  // the target as it was written
 };
 
-// The filter in force. Readers load a pointer; replaced filters are kept, a few per process at most (set by hand).
+// The filter in force. Readers load a pointer without a lock; replaced filters are therefore kept.
 struct Filter {
   std::vector<Directive> directives;
   Level most_verbose = Level::kInfo;
@@ -74,35 +80,48 @@ Result<Filter> parse_filter(std::string_view text) {
       continue;
     }
     auto target = item.substr(0, equals);
+    const std::string shown(target);
     if (target.starts_with(kCratePrefix)) target.remove_prefix(kCratePrefix.size());
     // The program's own name means every target.
     if (target == "ztunnel") target = {};
     std::erase_if(filter.directives, [&](const Directive& d) { return d.target == target; });
-    filter.directives.push_back({std::string(target), level});
+    filter.directives.push_back({std::string(target), level, shown});
+    if (filter.directives.size() > kDirectivesMax) return fail(ErrorCode::kLimit, "more than 64 targets in the log filter");
   }
-  filter.directives.insert(filter.directives.begin(), Directive{"", fallback});
+  // As RUST_LOG is written back: the most specific target first, the level of all others last.
+  std::ranges::sort(filter.directives, [](const Directive& a, const Directive& b) {
+    return a.target.size() != b.target.size() ? a.target.size() > b.target.size() : a.target > b.target;
+  });
+  filter.directives.push_back({"", fallback, ""});
   filter.most_verbose = Level::kOff;
   for (const auto& directive : filter.directives) {
     filter.most_verbose = std::min(filter.most_verbose, directive.level);
     if (!filter.text.empty()) filter.text += ',';
-    filter.text += directive.target.empty() ? std::string(to_string(directive.level))
-                                            : directive.target + "=" + std::string(to_string(directive.level));
+    if (!directive.shown.empty()) filter.text += directive.shown + "=";
+    filter.text += to_string(directive.level);
   }
   return filter;
 }
 
-void install(Filter filter) {
+Result<void> install(Filter filter) {
   auto& s = state();
+  for (const auto& earlier : s.filters) {
+    if (earlier->text != filter.text) continue;
+    s.filter.store(earlier.get(), std::memory_order_release);
+    return {};
+  }
+  if (s.filters.size() >= kFiltersMax) return fail(ErrorCode::kLimit, "the log filter was changed too often");
   auto owned = std::make_unique<const Filter>(std::move(filter));
   s.filter.store(owned.get(), std::memory_order_release);
   s.filters.push_back(std::move(owned));
+  return {};
 }
 
 const Filter& current() {
   auto& s = state();
   if (const auto* filter = s.filter.load(std::memory_order_acquire)) return *filter;
   std::lock_guard lock(s.mutex);
-  if (!s.filter.load(std::memory_order_acquire)) install(*parse_filter("info"));
+  if (!s.filter.load(std::memory_order_acquire)) (void)install(*parse_filter("info"));
   return *s.filter.load(std::memory_order_acquire);
 }
 
@@ -173,13 +192,18 @@ void init(Format format, std::string_view filter) {
   state().format = format;
   auto parsed = parse_filter(filter);
   std::lock_guard lock(state().mutex);
-  install(parsed ? std::move(*parsed) : *parse_filter("info"));
+  (void)install(parsed ? std::move(*parsed) : *parse_filter("info"));
 }
 
 Result<void> set_filter(std::string_view filter) {
   WEFT_TRY(auto parsed, parse_filter(filter));
   std::lock_guard lock(state().mutex);
-  install(std::move(parsed));
+  return install(std::move(parsed));
+}
+
+Result<void> check_filter(std::string_view filter) {
+  WEFT_TRY(auto parsed, parse_filter(filter));
+  (void)parsed;
   return {};
 }
 
@@ -188,13 +212,11 @@ std::string current_filter() { return current().text; }
 bool enabled(Level level, std::string_view target) {
   const auto& filter = current();
   if (level < filter.most_verbose) return false;
-  // The longest directive that is a prefix of the target decides.
-  const Directive* best = nullptr;
+  // The first that fits is the longest; the last fits every target.
   for (const auto& directive : filter.directives) {
-    if (!target.starts_with(directive.target)) continue;
-    if (!best || directive.target.size() >= best->target.size()) best = &directive;
+    if (target.starts_with(directive.target)) return level >= directive.level && directive.level != Level::kOff;
   }
-  return best && level >= best->level && best->level != Level::kOff;
+  return false;
 }
 
 void write(Level level, std::string_view target, std::string_view message, const Field* fields, std::size_t count) {

@@ -20,10 +20,14 @@ enum class Format { kPlain, kJson };
 Result<Level> parse_level(std::string_view text);
 std::string_view to_string(Level level);
 
-// Sets output format and the filter, RUST_LOG style: "info" or "warn,access=info,dns=debug" (targets are prefixes).
-// Called once before any other thread starts; set_filter may be called at any time.
+// Sets output format and the filter, RUST_LOG style: "info" or "access=info,dns=debug,warn" (targets are prefixes; of two
+// directives for a target the later counts). Called once before any other thread starts; set_filter may be called at any
+// time. kInvalidArgument names the part that is no directive; kLimit above 64 targets or 1,024 different filters.
 void init(Format format, std::string_view filter);
 Result<void> set_filter(std::string_view filter);
+// What set_filter() would say, without doing it.
+Result<void> check_filter(std::string_view filter);
+// Written back in one form: the most specific target first, the level of all others last.
 std::string current_filter();
 
 bool enabled(Level level, std::string_view target);
