@@ -76,10 +76,16 @@ Task<void> App::run(StopToken stop) {
   const admin::Handler numbers = [this](admin::Request request, StopToken until) {
     return server_.metrics_request(std::move(request), until);
   };
-  scope.spawn(admin::serve(loop, std::move(events_), plugin, {.name = "plugin"}, scope.token()));
-  scope.spawn(admin::serve(loop, std::move(log_), lines, {.name = "plugin-log"}, scope.token()));
-  scope.spawn(admin::serve(loop, std::move(probes_), probe, {.name = "probes"}, scope.token()));
-  if (numbers_) scope.spawn(admin::serve(loop, std::move(numbers_), numbers, {.name = "metrics"}, scope.token()));
+  const auto options = [this](const char* name) {
+    admin::ServerOptions made;
+    made.name = name;
+    made.refused = &metrics_.refused_requests;
+    return made;
+  };
+  scope.spawn(admin::serve(loop, std::move(events_), plugin, options("plugin"), scope.token()));
+  scope.spawn(admin::serve(loop, std::move(log_), lines, options("plugin-log"), scope.token()));
+  scope.spawn(admin::serve(loop, std::move(probes_), probe, options("probes"), scope.token()));
+  if (numbers_) scope.spawn(admin::serve(loop, std::move(numbers_), numbers, options("metrics"), scope.token()));
   server_.set_ready(true);
   co_await reconciler_.run(stop);
   server_.set_ready(false);

@@ -16,6 +16,8 @@ struct Metrics {
   telemetry::Gauge& ztunnels = registry.gauges("ztunnel_connected", "Node proxies connected to the node agent").with();
   telemetry::CounterFamily& plugin_requests =
       registry.counters("istio_cni_plugin_requests", "Requests of the CNI plugin, by the status they were answered with");
+  telemetry::CounterFamily& refused_requests = registry.counters(
+      "weft_http_refused_requests", "Requests to the node agent's own pages and sockets that were refused or given up");
 
   telemetry::GaugeFamily& pods = registry.gauges("weft_agent_pods", "Pods of this node by state");
   telemetry::Gauge& unenforced =
