@@ -48,13 +48,14 @@ void describe_ends(Line& line, const Parties& p, const AccessAddresses& addresse
 
 }  // namespace
 
-AccessRecord::AccessRecord(TrafficMetrics& metrics, const Clock& clock, Parties parties, AccessAddresses addresses)
+AccessRecord::AccessRecord(TrafficMetrics& metrics, OpenConnections& open, Parties parties, AccessAddresses addresses)
     : metrics_(metrics),
-      clock_(clock),
+      clock_(open.clock()),
       parties_(std::move(parties)),
       addresses_(std::move(addresses)),
       series_(metrics.series(parties_)),
-      begun_(clock.monotonic()) {
+      begun_(clock_.monotonic()) {
+  open.add(*this);
   series_.opened->add();
   counters_.on_a_to_b = [this](std::uint64_t size) { series_.received_bytes->add(size); };
   counters_.on_b_to_a = [this](std::uint64_t size) { series_.sent_bytes->add(size); };
@@ -68,19 +69,19 @@ AccessRecord::AccessRecord(TrafficMetrics& metrics, const Clock& clock, Parties 
 AccessRecord::~AccessRecord() {
   if (finished_) return;
   count_end(ResponseFlag::kNone);
-  write_log("connection closed due to connection drain");
+  tell_end("connection closed due to connection drain");
 }
 
 void AccessRecord::finish(const io::PumpResult& copied) {
   if (!copied.outcome && copied.outcome.error().code() == ErrorCode::kCancelled) return;  // drained: the destructor says so
   const bool ok = copied.outcome.has_value();
   count_end(ok ? ResponseFlag::kNone : ResponseFlag::kConnect);
-  write_log(ok ? std::string() : copied.outcome.error().message());
+  tell_end(ok ? std::string() : copied.outcome.error().message());
 }
 
 void AccessRecord::finish(const Failure& failure) {
   count_end(failure.flag);
-  write_log(failure.message);
+  tell_end(failure.message);
 }
 
 void AccessRecord::count_end(ResponseFlag flag) {
@@ -92,8 +93,13 @@ void AccessRecord::count_end(ResponseFlag flag) {
   }
 }
 
-void AccessRecord::write_log(const std::string& error) const {
-  const auto level = error.empty() ? log::Level::kInfo : log::Level::kError;
+void AccessRecord::tell_end(const std::string& error) const {
+  write_log(error.empty() ? log::Level::kInfo : log::Level::kError, "connection complete", error);
+}
+
+void AccessRecord::tell_still_open() const { write_log(log::Level::kInfo, "connection open", {}); }
+
+void AccessRecord::write_log(log::Level level, std::string_view message, const std::string& error) const {
   if (!log::enabled(level, kTarget)) return;
   Line line;
   describe_ends(line, parties_, addresses_);
@@ -104,7 +110,7 @@ void AccessRecord::write_log(const std::string& error) const {
   const auto duration = std::chrono::duration_cast<std::chrono::milliseconds>(clock_.monotonic() - begun_);
   line.text("duration", fmt::format("{}ms", duration.count()));
   line.text("error", error);
-  line.write(level, "connection complete");
+  line.write(level, message);
 }
 
 void log_early_refusal(Reporter reporter, const SocketAddress& source, const SocketAddress& destination,

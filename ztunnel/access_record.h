@@ -1,4 +1,5 @@
-// What one connection did: counted when it is known, while it runs and when it ends, and told in one log line.
+// What one connection did: counted when it is known, while it runs and when it ends, and told in one log line; a long one
+// also meanwhile (open_connections.h).
 //
 // One record a connection, finished exactly once; a record that is dropped unfinished says that the connection was drained.
 // Log format, field order and texts are ztunnel's. Thread: the pod's worker.
@@ -8,7 +9,9 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/ip.h"
+#include "lib/base/log.h"
 #include "lib/io/pump.h"
+#include "ztunnel/open_connections.h"
 #include "ztunnel/traffic.h"
 
 namespace weft::ztunnel {
@@ -25,10 +28,10 @@ struct AccessAddresses {
   std::string hbone;          // authority of the tunnel; empty for plain text
 };
 
-class AccessRecord {
+class AccessRecord final : public OpenConnection {
  public:
-  // Counts the connection as opened.
-  AccessRecord(TrafficMetrics& metrics, const Clock& clock, Parties parties, AccessAddresses addresses);
+  // Counts the connection as opened. Both references outlive the record.
+  AccessRecord(TrafficMetrics& metrics, OpenConnections& open, Parties parties, AccessAddresses addresses);
   AccessRecord(const AccessRecord&) = delete;
   AccessRecord& operator=(const AccessRecord&) = delete;
   ~AccessRecord();
@@ -39,9 +42,12 @@ class AccessRecord {
   void finish(const io::PumpResult& copied);
   void finish(const Failure& failure);
 
+  void tell_still_open() const override;
+
  private:
   void count_end(ResponseFlag flag);
-  void write_log(const std::string& error) const;
+  void tell_end(const std::string& error) const;
+  void write_log(log::Level level, std::string_view message, const std::string& error) const;
 
   TrafficMetrics& metrics_;
   const Clock& clock_;

@@ -1,10 +1,10 @@
 #include "ztunnel/app.h"
 
 #include <cstdio>
-#include <filesystem>
 
 #include "lib/base/log.h"
 #include "lib/linux/features.h"
+#include "ztunnel/authority.h"
 
 namespace weft::ztunnel {
 namespace {
@@ -52,22 +52,11 @@ Result<void> App::check_capabilities() {
   return {};
 }
 
-Result<void> App::serve_readiness() {
-  return serve_wildcard(kReadinessPort, "readiness", readiness_.handler());
-}
+Result<void> App::serve_readiness() { return serve_wildcard(kReadinessPort, "readiness", readiness_.handler()); }
 
 Result<void> App::prepare_certificates() {
-  std::error_code ignored;
-  const bool is_file = std::filesystem::exists(settings_.ca_root_ca, ignored);
-  certs::TrustRoots roots = settings_.ca_root_ca == "SYSTEM" ? certs::TrustRoots::system()
-                            : is_file                        ? certs::TrustRoots::file(around_.files, settings_.ca_root_ca)
-                                                             : certs::TrustRoots::inline_pem(settings_.ca_root_ca);
-  certs::AuthToken token;
-  if (std::filesystem::exists(settings_.auth_token, ignored)) {
-    token = certs::AuthToken::file(around_.files, settings_.auth_token);
-  } else if (!settings_.auth_token.empty() && settings_.auth_token != kDefaultAuthTokenPath) {
-    token = certs::AuthToken::literal(settings_.auth_token);
-  }
+  auto roots = authority_roots(around_.files, settings_.ca_root_ca);
+  auto token = authority_token(around_.files, settings_.auth_token);
   certs::CaClientOptions options;
   options.address = settings_.ca_address;
   if (!settings_.alt_ca_hostname.empty()) options.alternative_host = settings_.alt_ca_hostname;
@@ -76,7 +65,8 @@ Result<void> App::prepare_certificates() {
   options.certificate_life = settings_.secret_ttl;
   options.tls.tls12 = settings_.tls12_enabled;
   options.tls.post_quantum_only = settings_.post_quantum_only;
-  WEFT_TRY(authority_, certs::CaClient::create(loop_, around_.network, around_.resolver, std::move(roots), std::move(token), std::move(options)));
+  WEFT_TRY(authority_, certs::CaClient::create(loop_, around_.network, around_.resolver, std::move(roots), std::move(token),
+                                               std::move(options)));
   secrets_ = std::make_unique<certs::SecretManager>(loop_, *authority_);
   identities_ = std::make_unique<Identities>(loop_, *secrets_, settings_.node_name);
   return {};

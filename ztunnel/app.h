@@ -9,6 +9,7 @@
 #include "lib/admin/readiness.h"
 #include "lib/admin/server.h"
 #include "lib/async/scope.h"
+#include "lib/base/log.h"
 #include "lib/io/files.h"
 #include "lib/io/network.h"
 #include "lib/io/packet_socket.h"
@@ -44,8 +45,8 @@ class App {
   App(Settings settings, Surroundings surroundings);
   ~App();
 
-  // Runs the proxy on the control loop: starts, serves until `stop`, /quitquitquit or a broken agent protocol, drains. Returns
-  // the exit code; what went wrong was logged.
+  // Runs the proxy on the control loop: starts, serves until `stop`, /quitquitquit or a broken agent protocol, drains.
+  // Returns the exit code; what went wrong was logged.
   Task<int> run(StopToken stop);
 
  private:
@@ -63,14 +64,18 @@ class App {
   Result<void> serve(const IpAddress& ip, std::uint16_t port, const char* name, admin::Handler handler);
   Result<void> serve_wildcard(std::uint16_t port, const char* name, admin::Handler handler);
   Task<admin::Response> answer_stats(admin::Request request);
-  Task<admin::Response> answer_admin(admin::Request request);
+  Task<admin::Response> answer_admin(admin::Request request, StopToken stop);
+  Task<admin::Response> dump_config(StopToken stop);
   void describe_process();
 
   const Settings settings_;
   const Surroundings around_;
   Loop& loop_;
+  const std::string start_filter_ = log::current_filter();
   runtime::MemoryTrimmer memory_{loop_};
   telemetry::Registry registry_;
+  telemetry::CounterFamily& refused_requests_ = registry_.counters(
+      "weft_http_refused_requests", "The number of requests to our own pages that were refused or given up (unstable)");
   admin::Readiness readiness_{loop_.clock(), loop_.now()};
   TrafficFamilies traffic_{registry_};
 

@@ -5,12 +5,21 @@
 
 namespace weft::ztunnel {
 
-std::string build_info(const std::string& istio_version) {
+std::string BuildInfo::to_string() const {
   return fmt::format(
-      "version.BuildInfo{{Version:\"{}\", GitRevision:\"{}\", RustVersion:\"none\", BuildProfile:\"{}\", BuildStatus:\"{}\", "
+      "version.BuildInfo{{Version:\"{}\", GitRevision:\"{}\", RustVersion:\"{}\", BuildProfile:\"{}\", BuildStatus:\"{}\", "
       "IstioVersion:\"{}\", CryptoProvider:\"{}\"}}",
-      WEFT_VERSION, WEFT_REVISION, WEFT_BUILD_TYPE, WEFT_BUILD_STATUS, istio_version.empty() ? "unknown" : istio_version,
-      tls::library_version());
+      version, git_revision, rust_version, build_profile, build_status, istio_version, crypto_provider);
+}
+
+BuildInfo build_info(const std::string& istio_version) {
+  return {.version = WEFT_VERSION,
+          .git_revision = WEFT_REVISION,
+          .rust_version = "none",
+          .build_profile = WEFT_BUILD_TYPE,
+          .build_status = WEFT_BUILD_STATUS,
+          .istio_version = istio_version.empty() ? "unknown" : istio_version,
+          .crypto_provider = tls::library_version()};
 }
 
 }  // namespace weft::ztunnel

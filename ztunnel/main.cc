@@ -13,7 +13,9 @@
 #include "lib/runtime/workers.h"
 #include "ztunnel/app.h"
 #include "ztunnel/build_info.h"
+#include "ztunnel/check_config.h"
 #include "ztunnel/settings.h"
+#include "ztunnel/settings_reference.h"
 
 namespace weft::ztunnel {
 namespace {
@@ -34,8 +36,8 @@ constexpr const char* kHelp =
     "  proxy (default) - Start the ztunnel proxy\n"
     "  version         - Print the version of ztunnel\n"
     "  help            - Print commands and version of ztunnel\n"
-    "\n"
-    "Settings come from the environment; docs/settings.md lists them.\n";
+    "  help settings   - Print what can be set in the environment\n"
+    "  check-config    - Name everything that is wrong with the settings, and exit 1; start nothing\n";
 
 std::string joined(int count, char** words) {
   std::string text;
@@ -73,7 +75,8 @@ int run_app(Settings settings) {
   WEFT_LOG(kInfo, "app", "workers started", {"count", fmt::to_string((*workers)->size()), log::FieldKind::kNumber},
            {"engine", (*workers)->description()});
   Surroundings around{loop, *network, files, resolver, packets, {}};
-  for (std::size_t i = 0; i < (*workers)->size(); ++i) around.workers.push_back({(*workers)->loop(i), (*workers)->networks(i)});
+  for (std::size_t i = 0; i < (*workers)->size(); ++i)
+    around.workers.push_back({(*workers)->loop(i), (*workers)->networks(i)});
   int exit_code = runtime::kExitFailure;
   {
     App app(std::move(settings), std::move(around));
@@ -83,6 +86,15 @@ int run_app(Settings settings) {
   }
   (*workers)->stop();
   return exit_code;
+}
+
+int run_check(const std::map<std::string, std::string>& environment) {
+  asio::Loop loop;
+  asio::KernelFiles files(loop);
+  const auto problems = check_config(environment, linux::usable_cpus(), read_mesh_config(), files);
+  for (const auto& problem : problems) std::fprintf(stderr, "%s\n", problem.c_str());
+  if (problems.empty()) std::printf("configuration is valid\n");
+  return problems.empty() ? runtime::kExitOk : runtime::kExitFailure;
 }
 
 int run_proxy(const std::map<std::string, std::string>& environment, std::string arguments) {
@@ -98,7 +110,8 @@ int run_proxy(const std::map<std::string, std::string>& environment, std::string
   }
   settings->proxy_args = std::move(arguments);
   log::init(settings->log_json ? log::Format::kJson : log::Format::kPlain, settings->log_filter);
-  WEFT_LOG(kInfo, "ztunnel", "version", {"version", build_info(settings->istio_version), log::FieldKind::kDisplay});
+  WEFT_LOG(kInfo, "ztunnel", "version",
+           {"version", build_info(settings->istio_version).to_string(), log::FieldKind::kDisplay});
   runtime::prepare_process();
   return run_app(std::move(*settings));
 }
@@ -110,12 +123,17 @@ int main(int count, char** words) {
   using namespace weft::ztunnel;
   const auto environment = process_environment();
   const auto istio = environment.find("ISTIO_META_ISTIO_VERSION");
-  const std::string info = build_info(istio == environment.end() ? "" : istio->second);
+  const std::string info = build_info(istio == environment.end() ? "" : istio->second).to_string();
   const std::string command = count > 1 ? words[1] : "proxy";
   if (command == "version") {
     std::printf("%s\n", info.c_str());
     return weft::runtime::kExitOk;
   }
+  if (command == "help" && count > 2 && words[2] == std::string_view("settings")) {
+    std::fputs(settings_reference().c_str(), stdout);
+    return weft::runtime::kExitOk;
+  }
+  if (command == "check-config") return run_check(environment);
   if (command == "help") {
     std::printf(kHelp, info.c_str());
     return weft::runtime::kExitOk;

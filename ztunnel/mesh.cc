@@ -21,15 +21,34 @@ sources::FolderSettings folder_settings(const Settings& settings) {
 
 }  // namespace
 
+Result<model::MeshObjects> read_local_config(io::Files& files, const std::string& path, const std::string& text) {
+  std::string content = text;
+  if (!path.empty()) {
+    auto read = files.read(path, kLocalConfigMax);
+    if (!read) return fail(std::move(read).error().within("LOCAL_XDS_PATH " + path));
+    content = std::move(*read);
+  }
+  if (content.empty()) return model::MeshObjects{};
+  auto objects = manifest::parse_local_config(content);
+  if (!objects) return fail(std::move(objects).error().within("local configuration"));
+  return std::move(*objects);
+}
+
 Mesh::Mesh(io::Files& files, const Settings& settings, telemetry::Registry& registry,
            std::function<void(const model::Snapshot&)> on_snapshot)
     : files_(files), settings_(settings), on_snapshot_(std::move(on_snapshot)), published_(editor_.last()) {
   if (settings_.manifest_dir.empty()) return;
-  auto& without_effect = registry.gauges("weft_policy_rules_without_effect",
-                                         "The number of DENY rules that can never fire at layer 4 (unstable)").with();
-  auto& unreadable = registry.gauges("weft_manifest_files_unreadable",
-                                     "The number of manifest files whose last good state is kept (unstable)").with();
-  auto& errors = registry.counters("weft_manifest_errors", "The number of times a manifest file could not be applied (unstable)").with();
+  auto& without_effect =
+      registry
+          .gauges("weft_policy_rules_without_effect", "The number of DENY rules that can never fire at layer 4 (unstable)")
+          .with();
+  auto& unreadable =
+      registry
+          .gauges("weft_manifest_files_unreadable", "The number of manifest files whose last good state is kept (unstable)")
+          .with();
+  auto& errors =
+      registry.counters("weft_manifest_errors", "The number of times a manifest file could not be applied (unstable)")
+          .with();
   folder_ = std::make_unique<sources::FolderSource>(
       files_, folder_settings(settings_), [this, &without_effect](const sources::FolderStatePtr& state) {
         without_effect.set(static_cast<double>(state->output.policy_rules_without_effect));
@@ -44,27 +63,16 @@ Mesh::Mesh(io::Files& files, const Settings& settings, telemetry::Registry& regi
 }
 
 Result<void> Mesh::start() {
-  WEFT_TRY_VOID(read_local_config());
+  if (!settings_.local_xds_path.empty() || !settings_.local_xds.empty()) {
+    WEFT_TRY(auto objects, local_config());
+    editor_.replace("local", std::move(objects));
+    commit();
+  }
   if (folder_) WEFT_TRY_VOID(folder_->start());
   const auto& snapshot = *editor_.last();
   WEFT_LOG(kInfo, "state", "mesh read", {"workloads", fmt::to_string(snapshot.workloads().size()), log::FieldKind::kNumber},
            {"services", fmt::to_string(snapshot.services().size()), log::FieldKind::kNumber},
            {"policies", fmt::to_string(snapshot.policies().size()), log::FieldKind::kNumber});
-  return {};
-}
-
-Result<void> Mesh::read_local_config() {
-  std::string text = settings_.local_xds;
-  if (!settings_.local_xds_path.empty()) {
-    auto read = files_.read(settings_.local_xds_path, kLocalConfigMax);
-    if (!read) return fail(std::move(read).error().within("LOCAL_XDS_PATH " + settings_.local_xds_path));
-    text = std::move(*read);
-  }
-  if (text.empty()) return {};
-  auto objects = manifest::parse_local_config(text);
-  if (!objects) return fail(std::move(objects).error().within("local configuration"));
-  editor_.replace("local", std::move(*objects));
-  commit();
   return {};
 }
 

@@ -1,5 +1,5 @@
-// What the mesh is, from where the settings say: a watched folder of manifests, a local configuration file or text; published
-// as snapshots to the workers.
+// What the mesh is, from where the settings say: a watched folder of manifests, a local configuration file or text;
+// published as snapshots to the workers.
 //
 // Control thread; mesh() may be watched from any.
 #pragma once
@@ -16,6 +16,9 @@
 
 namespace weft::ztunnel {
 
+// The local configuration that LOCAL_XDS_PATH or LOCAL_XDS names, empty when both are; an error says which line.
+Result<model::MeshObjects> read_local_config(io::Files& files, const std::string& path, const std::string& text);
+
 class Mesh {
  public:
   // `on_snapshot` runs for every new snapshot, before the workers hear of it. References outlive the object.
@@ -25,10 +28,14 @@ class Mesh {
   // Reads everything once; an error ends the start. A folder is watched from then on.
   Result<void> start();
 
+  // What the local configuration says now, read anew; empty when there is none. For the dump.
+  Result<model::MeshObjects> local_config() const {
+    return read_local_config(files_, settings_.local_xds_path, settings_.local_xds);
+  }
+
   Published<model::Snapshot>& published() { return published_; }
 
  private:
-  Result<void> read_local_config();
   void commit();
 
   io::Files& files_;

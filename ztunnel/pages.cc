@@ -8,9 +8,27 @@
 #include "lib/base/log.h"
 #include "lib/linux/features.h"
 #include "ztunnel/app.h"
+#include "ztunnel/build_info.h"
+#include "ztunnel/dump/config_dump.h"
+#include "ztunnel/logging_page.h"
 
 namespace weft::ztunnel {
 namespace {
+
+constexpr const char* kIndex =
+    "<!DOCTYPE html>\n"
+    "<html lang=\"en\">\n"
+    "<head><meta charset=\"utf-8\"><title>ztunnel</title></head>\n"
+    "<body>\n"
+    "<h1>ztunnel</h1>\n"
+    "<table>\n"
+    "<tr><td><a href=\"config_dump\">config_dump</a></td><td>GET: mesh, settings, certificates, pods and "
+    "connections</td></tr>\n"
+    "<tr><td>logging</td><td>POST: show or change the log level, ?level=L and ?reset</td></tr>\n"
+    "<tr><td>quitquitquit</td><td>POST: drain and end</td></tr>\n"
+    "</table>\n"
+    "</body>\n"
+    "</html>\n";
 
 constexpr std::string_view kOpenMetrics = "application/openmetrics-text";
 
@@ -42,7 +60,11 @@ Result<void> App::serve(const IpAddress& ip, std::uint16_t port, const char* nam
   if (!listener) return fail(std::move(listener).error().within("failed to bind to address " + address.to_string()));
   WEFT_LOG(kInfo, "app", "listener established", {"address", (*listener)->address().to_string(), log::FieldKind::kDisplay},
            {"component", name});
-  server_scope_.spawn(admin::serve(loop_, std::move(*listener), std::move(handler), {.name = name}, server_scope_.token()));
+  admin::ServerOptions options;
+  options.name = name;
+  options.refused = &refused_requests_;
+  server_scope_.spawn(
+      admin::serve(loop_, std::move(*listener), std::move(handler), std::move(options), server_scope_.token()));
   return {};
 }
 
@@ -54,7 +76,9 @@ Result<void> App::serve_admin() {
   describe_process();
   WEFT_TRY_VOID(serve_wildcard(settings_.stats_port, "stats",
                                [this](admin::Request request, StopToken) { return answer_stats(std::move(request)); }));
-  auto handler = [this](admin::Request request, StopToken) { return answer_admin(std::move(request)); };
+  auto handler = [this](admin::Request request, StopToken stop) {
+    return answer_admin(std::move(request), std::move(stop));
+  };
   WEFT_TRY_VOID(serve(IpAddress::loopback(false), settings_.admin_port, "admin", handler));
   if (settings_.ipv6_enabled && linux::has_ipv6() && loopback_has_ipv6())
     return serve(IpAddress::loopback(true), settings_.admin_port, "admin", handler);
@@ -68,18 +92,18 @@ void App::describe_process() {
   auto& open = registry_.gauges("process_open_fds", "Number of open file descriptors").with();
   auto& limit = registry_.gauges("process_max_fds", "Maximum number of open file descriptors").with();
   auto& life = registry_.gauges("weft_certificate_shortest_life_seconds",
-                                "Remaining life of the certificate that expires first; negative: it has expired (unstable)", "seconds");
+                                "Remaining life of the certificate that expires first; negative: it has expired (unstable)",
+                                "seconds");
   registry_.before_text([this, &open, &limit, &life] {
     std::error_code error;
     double count = 0;
-    for (auto it = std::filesystem::directory_iterator("/proc/self/fd", error); !error && it != std::filesystem::directory_iterator();
-         it.increment(error))
+    for (auto it = std::filesystem::directory_iterator("/proc/self/fd", error);
+         !error && it != std::filesystem::directory_iterator(); it.increment(error))
       ++count;
     open.set(count);
     rlimit files{};
     if (::getrlimit(RLIMIT_NOFILE, &files) == 0) limit.set(static_cast<double>(files.rlim_cur));
-    if (auto shortest = secrets_->shortest_life())
-      life.with().set(std::chrono::duration<double>(*shortest).count());
+    if (auto shortest = secrets_->shortest_life()) life.with().set(std::chrono::duration<double>(*shortest).count());
   });
 }
 
@@ -91,17 +115,27 @@ Task<admin::Response> App::answer_stats(admin::Request request) {
                                                          : "text/plain; charset=utf-8"};
 }
 
-Task<admin::Response> App::answer_admin(admin::Request request) {
+Task<admin::Response> App::answer_admin(admin::Request request, StopToken stop) {
   if (request.path == "/quitquitquit") {
     if (request.method != "POST") co_return admin::Response{.status = 405};
     end_asked_.set();
     co_return admin::Response{.body = "shutdown now\n"};
   }
-  if (request.path == "/") {
-    co_return admin::Response{.body = "<!DOCTYPE html>\n<title>ztunnel</title>\n<ul>\n<li>POST /quitquitquit: drain and end</ul>\n",
-                              .content_type = "text/html; charset=utf-8"};
+  if (request.path == "/config_dump") {
+    auto page = co_await dump_config(std::move(stop));
+    co_return page;
   }
+  if (request.path == "/logging") co_return answer_logging(request, start_filter_);
+  if (request.path == "/") co_return admin::Response{.body = kIndex, .content_type = "text/html; charset=utf-8"};
   co_return not_found();
+}
+
+Task<admin::Response> App::dump_config(StopToken stop) {
+  auto pods = co_await pods_->describe(std::move(stop));
+  if (!pods) co_return admin::Response{.status = 503, .body = pods.error().message() + "\n"};
+  const dump::Contents contents{mesh_->published().current(), mesh_->local_config(), build_info(settings_.istio_version),
+                                secrets_->entries(), std::move(*pods)};
+  co_return admin::Response{.body = dump::config_dump(settings_, contents), .content_type = "application/json"};
 }
 
 }  // namespace weft::ztunnel

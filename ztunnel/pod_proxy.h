@@ -42,6 +42,7 @@ class PodProxy {
   io::Network& network() { return *network_; }
   const model::Snapshot& snapshot() const { return *worker_.snapshot(); }
   TrafficMetrics& metrics() { return worker_.metrics(); }
+  OpenConnections& open_connections() { return worker_.open_connections(); }
   Connections& connections() { return connections_; }
   hbone::Pool& pool() { return pool_; }
   // Fires when connections must end now.

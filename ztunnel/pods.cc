@@ -18,9 +18,10 @@ Pods::Pods(Loop& control, std::vector<Worker*> workers, admin::Readiness& readin
       workers_(std::move(workers)),
       readiness_(readiness),
       active_(registry.gauges("workload_manager_active_proxy_count", "The number of pods served (unstable)").with()),
-      pending_count_(
-          registry.gauges("workload_manager_pending_proxy_count", "The number of pods whose proxy could not be started yet (unstable)")
-              .with()),
+      pending_count_(registry
+                         .gauges("workload_manager_pending_proxy_count",
+                                 "The number of pods whose proxy could not be started yet (unstable)")
+                         .with()),
       started_(registry.counters("workload_manager_proxies_started", "The number of proxies started (unstable)").with()),
       stopped_(registry.counters("workload_manager_proxies_stopped", "The number of proxies stopped (unstable)").with()),
       load_(workers_.size()),
@@ -80,7 +81,8 @@ Task<Result<void>> Pods::start(zds::Pod pod, const Fd& netns) {
   const Running running{*id, worker, ++proxies_};
   Worker& home = *workers_[worker];
   ++load_[worker];
-  auto started = co_await call_on<Result<void>>(control_, home.loop(), [&] { return home.start_pod(running.proxy, pod, netns); });
+  auto started =
+      co_await call_on<Result<void>>(control_, home.loop(), [&] { return home.start_pod(running.proxy, pod, netns); });
   if (!started) {
     --load_[worker];
     co_return started;
@@ -144,6 +146,28 @@ Task<void> Pods::retry() {
     }
   }
   update();
+}
+
+Task<Result<std::vector<PodState>>> Pods::describe(StopToken stop) {
+  std::vector<PodState> states;
+  if (draining_) co_return states;
+  auto permit = co_await starting_.acquire(stop);
+  if (!permit) co_return fail(std::move(permit).error());
+  if (draining_) co_return states;  // from here on drain() waits for us, so the workers stay
+  std::map<std::uint64_t, PodReport> reports;
+  for (Worker* worker : workers_) {
+    auto part = co_await call_on<std::vector<PodReport>>(control_, worker->loop(), [worker] { return worker->report(); });
+    for (auto& report : part) reports.emplace(report.id, std::move(report));
+  }
+  for (const auto& [uid, waiting] : waiting_) states.push_back({waiting.pod, false, {}, {}});
+  for (const auto& [uid, running] : running_) {
+    auto found = reports.find(running.proxy);
+    if (found == reports.end()) continue;
+    auto& report = found->second;
+    states.push_back({std::move(report.pod), true, std::move(report.inbound), std::move(report.outbound)});
+  }
+  std::ranges::sort(states, {}, [](const PodState& state) -> const std::string& { return state.pod.uid; });
+  co_return std::move(states);
 }
 
 void Pods::update() {

@@ -21,6 +21,13 @@
 
 namespace weft::ztunnel {
 
+// One pod as the dump shows it.
+struct PodState {
+  zds::Pod pod;
+  bool up = false;  // its proxy runs; else it could not be started yet
+  std::vector<ConnectionRow> inbound, outbound;
+};
+
 class Pods final : public zds::PodEvents {
  public:
   static constexpr Duration kRetryInterval = std::chrono::seconds(5);
@@ -36,8 +43,12 @@ class Pods final : public zds::PodEvents {
   Task<void> snapshot_done(std::set<std::string> named) override;
   void disconnected() override;
 
-  // The process ends: every pod drains, all at once; returns when all are gone, those given up before included. The process does
-  // not become ready again.
+  // Every pod with its live connections, gathered from the workers, by UID; nothing once the process drains. No pod comes or
+  // goes meanwhile. kCancelled on `stop`.
+  Task<Result<std::vector<PodState>>> describe(StopToken stop);
+
+  // The process ends: every pod drains, all at once; returns when all are gone, those given up before included. The process
+  // does not become ready again.
   Task<void> drain();
 
  private:
@@ -74,7 +85,7 @@ class Pods final : public zds::PodEvents {
 
   std::map<std::string, Running> running_;  // by pod UID
   std::map<std::string, Waiting> waiting_;
-  std::vector<std::size_t> load_;           // pods per worker
+  std::vector<std::size_t> load_;  // pods per worker
   std::uint64_t proxies_ = 0;
   bool snapshot_done_ = false;
   bool draining_ = false;

@@ -138,6 +138,18 @@ Duration SettingReader::duration(std::string_view name) {
   return given ? *given : parse_bounded_duration(setting.default_text, setting).value();
 }
 
+SettingValue SettingReader::value(const Setting& setting) {
+  if (!is_set(setting.name) && setting.default_text.empty()) return {};
+  switch (setting.kind) {
+    case Setting::Kind::kText:
+    case Setting::Kind::kFlag: return text(setting.name);
+    case Setting::Kind::kBoolean: return boolean(setting.name);
+    case Setting::Kind::kNumber: return number(setting.name);
+    case Setting::Kind::kDuration: return duration(setting.name);
+  }
+  return {};
+}
+
 std::vector<std::pair<std::string, std::string>> SettingReader::family(std::string_view prefix) const {
   find_setting(prefix);
   std::vector<std::pair<std::string, std::string>> members;

@@ -10,6 +10,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/result.h"
 #include "ztunnel/setting_table.h"
+#include "ztunnel/settings.h"
 
 namespace weft::ztunnel {
 
@@ -40,6 +41,9 @@ class SettingReader {
   bool is(std::string_view name, std::string_view literal) const { return text(name) == literal; }
   // Members of the family whose names begin with `prefix`, which is stripped.
   std::vector<std::pair<std::string, std::string>> family(std::string_view prefix) const;
+
+  // By the kind of the setting, default included; for values that were found good.
+  SettingValue value(const Setting& setting);
 
   // Notes "invalid env var NAME=VALUE (REASON)".
   void reject(std::string_view name, std::string_view reason);

@@ -1,7 +1,7 @@
 // Every environment variable the node proxy knows, declared once: name, type, default, bounds, help.
 //
-// settings.cc reads through this table; a help text or a reference page is made from it. Names, defaults and meanings are
-// upstream's, but for those that begin with WEFT_ and MANIFEST_DIR.
+// settings.cc reads through this table; docs/settings.md and `config` of /config_dump are made from it. Names, defaults and
+// meanings are upstream's, but for those that begin with WEFT_ and MANIFEST_DIR.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,9 @@ struct Setting {
   // Of numbers, and of durations in nanoseconds.
   std::int64_t min = 0;
   std::int64_t max = std::numeric_limits<std::int64_t>::max();
+  // Where the dump's `config` shows the value as it was read, upstream's key; "a.b" is inside the object "a". Empty: not
+  // shown (secrets), or in a form of its own (ztunnel/dump/config.cc).
+  std::string_view config_key = "";
 };
 
 std::span<const Setting> setting_table();

@@ -19,6 +19,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
+// Upstream silences a library of its own before anything else; who compares filters expects to find that.
+constexpr std::string_view kLogFilterPrefix = "hickory_server::server=off,";
 constexpr std::string_view kScheme = "https://";
 // A ConfigMap of Kubernetes ends there.
 constexpr std::size_t kMeshConfigBytesMax = 1u << 20;
@@ -265,9 +267,12 @@ Result<Settings> load_settings(const std::map<std::string, std::string>& environ
   settings.admin_port = config.admin_port.value_or(settings.admin_port);
   settings.stats_port = config.stats_port.value_or(settings.stats_port);
   settings.proxy_metadata = std::move(config.metadata);
-  settings.log_filter = reader.text("RUST_LOG");
+  settings.log_filter = std::string(kLogFilterPrefix) + reader.text("RUST_LOG");
   settings.log_json = reader.is("LOG_FORMAT", "json");
   WEFT_TRY_VOID(reader.result());
+  for (const auto& setting : setting_table()) {
+    if (!setting.config_key.empty()) settings.shown.emplace(setting.config_key, reader.value(setting));
+  }
   return settings;
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "lib/base/clock.h"
@@ -17,6 +18,9 @@ namespace weft::ztunnel {
 
 // ENABLE_ORIG_SRC: whether connections to the application carry the caller's address.
 enum class OriginalSource { kIfPossible, kRequired, kNever };
+
+// A setting as it was read; nothing: unset, without a default.
+using SettingValue = std::variant<std::monostate, std::string, bool, std::int64_t, Duration>;
 
 struct Settings {
   std::string node_name;       // NODE_NAME; empty: every workload counts as local
@@ -71,9 +75,12 @@ struct Settings {
   std::size_t worker_threads = 1;
   runtime::EngineOptions engine;  // WEFT_ENGINE, WEFT_URING_FEATURES, WEFT_SPIN
 
-  std::string log_filter;  // RUST_LOG
+  std::string log_filter;  // RUST_LOG after upstream's prefix
   bool log_json = false;   // LOG_FORMAT=json
   std::string proxy_args;  // the command line, for the dump; set by main
+
+  // What the dump shows of the table's settings, by their keys there (Setting::config_key).
+  std::map<std::string, SettingValue> shown;
 
   bool has_own_identity() const { return !pod_name.empty() && !pod_namespace.empty() && !service_account.empty(); }
 };

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <set>
 
 #include "lib/tls/context.h"
 #include "ztunnel/proxy_config.h"
 #include "ztunnel/setting_reader.h"
 #include "ztunnel/setting_table.h"
+#include "ztunnel/settings_reference.h"
 
 using namespace weft;
 using namespace weft::ztunnel;
@@ -95,7 +98,7 @@ TEST_CASE("unset variables have upstream's defaults") {
   CHECK(s.engine.defer_taskrun);
   CHECK(s.engine.limited_multishot);
   CHECK(s.engine.spin == 0s);
-  CHECK(s.log_filter == "info");
+  CHECK(s.log_filter == "hickory_server::server=off,info");
   CHECK(!s.log_json);
 }
 
@@ -153,7 +156,7 @@ TEST_CASE("set variables are read") {
   CHECK(s.engine.choice == runtime::EngineChoice::kEpoll);
   CHECK(!s.engine.defer_taskrun);
   CHECK(s.engine.spin == 50us);
-  CHECK(s.log_filter == "debug");
+  CHECK(s.log_filter == "hickory_server::server=off,debug");
   CHECK(s.log_json);
   CHECK(s.policy_info_logging);
   CHECK(s.proxy_metadata.at("DNS_CAPTURE") == "true");
@@ -352,4 +355,30 @@ TEST_CASE("every setting is declared once, with help and a usable default") {
     if (setting.default_text.empty() || setting.name == "XDS_ADDRESS") continue;
     CHECK(problems(as_default).empty());
   }
+}
+
+TEST_CASE("docs/settings.md is what the table says") {
+  std::ifstream file(WEFT_SETTINGS_PAGE);
+  const std::string page{std::istreambuf_iterator<char>(file), {}};
+  INFO("write it anew: build/ztunnel/ztunnel help settings > docs/settings.md");
+  CHECK((page == settings_reference()));
+}
+
+TEST_CASE("what the dump shows of the settings is declared once, and no secret is among it") {
+  std::set<std::string_view> keys;
+  for (const auto& setting : setting_table()) {
+    INFO(setting.name);
+    if (!setting.config_key.empty()) CHECK(keys.insert(setting.config_key).second);
+  }
+  for (const char* name : {"AUTH_TOKEN", "CA_HEADER_", "XDS_HEADER_", "LOCAL_XDS", "PROXY_CONFIG", "CA_ROOT_CA"})
+    CHECK(find_setting(name).config_key.empty());
+  const auto shown =
+      good({{"KEEPALIVE_RETRIES", "4"}, {"NODE_NAME", "n"}, {"SECRET_TTL", "90m"}, {"IPV6_ENABLED", "false"}}).shown;
+  CHECK(shown.size() == keys.size());
+  CHECK(shown.at("socketConfig.keepaliveRetries") == SettingValue(std::int64_t{4}));
+  CHECK(shown.at("localNode") == SettingValue("n"));
+  CHECK(shown.at("secretTtl") == SettingValue(Duration(90min)));
+  CHECK(shown.at("ipv6Enabled") == SettingValue(false));
+  CHECK(shown.at("windowSize") == SettingValue(std::int64_t{4} << 20));
+  CHECK(shown.at("altCaHostname") == SettingValue());
 }

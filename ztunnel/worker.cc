@@ -11,6 +11,7 @@ Worker::Worker(Loop& loop, io::NetworkFactory& networks, const Settings& setting
       settings_(settings),
       identities_(identities),
       metrics_(families),
+      open_connections_(loop),
       snapshot_(std::make_shared<const model::Snapshot>()) {}
 
 Worker::~Worker() = default;
@@ -43,6 +44,14 @@ Task<void> Worker::stop_pod(std::uint64_t id, DrainMode mode) {
   PodProxy& proxy = *found->second;
   co_await proxy.stop(mode);
   pods_.erase(id);
+}
+
+Task<std::vector<PodReport>> Worker::report() {
+  std::vector<PodReport> reports;
+  for (auto& [id, pod] : pods_) {
+    reports.push_back({id, pod->info(), pod->connections().inbound_rows(), pod->connections().outbound_rows()});
+  }
+  co_return reports;
 }
 
 Task<void> Worker::stop() {

@@ -8,18 +8,28 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "lib/async/published.h"
 #include "lib/io/network.h"
 #include "lib/model/snapshot.h"
 #include "lib/zds/messages.h"
+#include "ztunnel/connections.h"
 #include "ztunnel/identities.h"
+#include "ztunnel/open_connections.h"
 #include "ztunnel/settings.h"
 #include "ztunnel/traffic.h"
 
 namespace weft::ztunnel {
 
 class PodProxy;
+
+// One pod's proxy as the dump shows it.
+struct PodReport {
+  std::uint64_t id = 0;  // as start_pod() was told
+  zds::Pod pod;
+  std::vector<ConnectionRow> inbound, outbound;
+};
 
 // How open connections end when a pod is given up.
 enum class DrainMode {
@@ -37,17 +47,20 @@ class Worker {
   // The pods' snapshot is from now on what `mesh` publishes.
   Task<void> follow(Published<model::Snapshot>& mesh);
 
-  // Opens the pod's listeners inside `netns` and serves. `id` names this proxy; a pod that moved to another namespace has two
-  // for a while. Errors: what binding said.
+  // Opens the pod's listeners inside `netns` and serves. `id` names this proxy; a pod that moved to another namespace has
+  // two for a while. Errors: what binding said.
   Task<Result<void>> start_pod(std::uint64_t id, zds::Pod pod, const Fd& netns);
   // Returns when every connection of the pod has ended.
   Task<void> stop_pod(std::uint64_t id, DrainMode mode);
+  // Every pod that lives here, with its connections of this moment.
+  Task<std::vector<PodReport>> report();
   // No pods may be left.
   Task<void> stop();
 
   Loop& loop() { return loop_; }
   const Settings& settings() const { return settings_; }
   Identities& identities() { return identities_; }
+  OpenConnections& open_connections() { return open_connections_; }
   TrafficMetrics& metrics() { return metrics_; }
   // Never null.
   const model::SnapshotPtr& snapshot() const { return snapshot_; }
@@ -60,6 +73,7 @@ class Worker {
   const Settings& settings_;
   Identities& identities_;
   TrafficMetrics metrics_;
+  OpenConnections open_connections_;
   model::SnapshotPtr snapshot_;
   std::shared_ptr<Published<model::Snapshot>::Watcher> watcher_;
   std::map<std::uint64_t, std::unique_ptr<PodProxy>> pods_;

@@ -9,6 +9,7 @@ from .shell import LabError, Process, in_netns, netns_path, wait_for
 
 CA_PORT = 15012
 CA_STATUS_PORT = 15013
+ZTUNNEL_ADMIN = 15000
 ZTUNNEL_STATS = 15020
 ZTUNNEL_READY = 15021
 AGENT_METRICS = 15014
@@ -30,7 +31,7 @@ def find(build, name):
     raise LabError("%s is not in %s" % (name, build), "build first (tools/test --build-only), or name a build with --build")
 
 
-def http_get(namespace, port, path, host="127.0.0.1", limit_s=2):
+def http_get(namespace, port, path, host="127.0.0.1", limit_s=2, method="GET"):
     """(status, text) of a page inside a namespace; (0, reason) when it cannot be had."""
     try:
         def connect():
@@ -40,7 +41,7 @@ def http_get(namespace, port, path, host="127.0.0.1", limit_s=2):
         connection = http.client.HTTPConnection(host, port, timeout=limit_s)
         connection.sock = sock
         try:
-            connection.request("GET", path)
+            connection.request(method, path)
             reply = connection.getresponse()
             return reply.status, reply.read().decode(errors="replace")
         finally:

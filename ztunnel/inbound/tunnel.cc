@@ -54,12 +54,14 @@ Task<void> serve_tunnel(PodProxy& pod, Peer peer, hbone::IncomingTunnel tunnel) 
   if (!target) co_return refuse_early(tunnel, peer, 400, target.error().message());
   auto local = co_await pod.workload(pod.stop_token());
   if (!local) co_return refuse_early(tunnel, peer, 503, local.error().message());
-  auto admitted = model::admit(pod.snapshot(), **local, peer.arrived.ip(), *target, tunnel.request().service_host, is_illegal_port);
+  auto admitted =
+      model::admit(pod.snapshot(), **local, peer.arrived.ip(), *target, tunnel.request().service_host, is_illegal_port);
   if (const auto* refused = std::get_if<model::Refusal>(&admitted))
     co_return refuse_early(tunnel, peer, refused->status, refused->message);
   const auto admission = std::get<model::Admission>(std::move(admitted));
 
-  AccessRecord record(pod.metrics(), pod.loop().clock(), parties_of(pod, peer, tunnel.request(), *local, admission.service),
+  AccessRecord record(pod.metrics(), pod.open_connections(),
+                      parties_of(pod, peer, tunnel.request(), *local, admission.service),
                       {peer.address, peer.arrived, tunnel.request().authority});
   Judged judged(pod, peer.address, admission.upstream, peer.identity, admission.service ? admission.service->hostname : "");
   if (auto why = judged.refusal(**local)) {

@@ -8,7 +8,6 @@
 namespace weft::ztunnel {
 namespace {
 
-
 hbone::HopKind hop_kind(model::HopKind kind) {
   switch (kind) {
     case model::HopKind::kWorkload: return hbone::HopKind::kWorkload;
@@ -100,7 +99,8 @@ Task<void> serve_outbound(PodProxy& pod, io::Accepted accepted) {
   auto route = model::choose_route(pod.snapshot(), **local, accepted.peer.ip(), target, kHbonePort,
                                    [&pod](std::uint64_t below) { return pod.loop().random().below(below); });
   if (route && route->kind == model::RouteKind::kDoubleHbone)
-    route = fail(ErrorCode::kUnsupported, "no valid routing destination for workload: tunnels between networks are not built yet");
+    route = fail(ErrorCode::kUnsupported,
+                 "no valid routing destination for workload: tunnels between networks are not built yet");
   if (!route) {
     refuse_early(accepted, route.error().message());
     co_return;
@@ -113,7 +113,8 @@ Task<void> serve_outbound(PodProxy& pod, io::Accepted accepted) {
                   .service = route->service,
                   .mutual_tls = tunnelled};
   if (tunnelled) parties.source_identity = (*local)->identity();
-  AccessRecord record(pod.metrics(), pod.loop().clock(), std::move(parties), {accepted.peer, route->hop, route->authority});
+  AccessRecord record(pod.metrics(), pod.open_connections(), std::move(parties),
+                      {accepted.peer, route->hop, route->authority});
   OutboundConnection shown;
   shown.source = accepted.peer;
   shown.original_destination = target;
