@@ -273,6 +273,7 @@ void translate_one(const Item<AuthorizationPolicy>& item, const Options& options
   policy.scope = source.has_selector                         ? model::PolicyScope::kWorkloadSelector
                  : meta.namespace_ == options.root_namespace ? model::PolicyScope::kGlobal
                                                              : model::PolicyScope::kNamespace;
+  auto& written = out.written_rules[policy.key()];
   auto emit = [&] {
     if (source.has_selector) {
       const bool everywhere = meta.namespace_ == options.root_namespace;
@@ -306,7 +307,9 @@ void translate_one(const Item<AuthorizationPolicy>& item, const Options& options
     for (const auto& name : converted.unknown) add_once(summary.unknown, name);
     summary.dead += converted.without_effect ? 1 : 0;
     summary.dropped += converted.rule ? 0 : 1;
-    if (converted.rule) policy.rules.push_back(std::move(*converted.rule));
+    if (!converted.rule) continue;
+    policy.rules.push_back(std::move(*converted.rule));
+    written.push_back(i);
   }
   summary.kept = policy.rules.size();
   if (options.http_in_deny == Options::HttpInDeny::kLeaveOut) out.rules_without_effect += summary.dead;

@@ -152,4 +152,17 @@ std::vector<std::string> PeerAuthentications::keys_for(const std::string& ns, co
   return {};
 }
 
+const manifest::Object* PeerAuthentications::origin(const std::string& ns, const manifest::Labels& labels) const {
+  if (auto found = workloads_.find(ns); found != workloads_.end()) {
+    for (const auto* item : found->second) {
+      if (!selects(item->body->selector, labels)) continue;
+      if (item->body->mode != MtlsMode::kUnset || converted_.contains(item->object)) return item->object;
+      break;
+    }
+  }
+  if (auto found = namespaces_.find(ns); found != namespaces_.end() && found->second->body->mode != MtlsMode::kUnset)
+    return found->second->object;
+  return mesh_ ? mesh_->object : nullptr;
+}
+
 }  // namespace weft::translate::detail

@@ -5,6 +5,8 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
+#include <string>
 #include <vector>
 
 #include "lib/manifest/object.h"
@@ -22,6 +24,11 @@ struct Output {
   std::vector<model::Policy> policies;
   // One for each object, in the order given.
   std::vector<ObjectStatus> statuses;
+  // Where policies come from, for explanations. Of every policy made of an AuthorizationPolicy, by key: the index each rule
+  // has in the object's spec.rules; empty when the rules are not the object's own (it could not be read).
+  std::map<std::string, std::vector<std::size_t>> written_rules;
+  // By uid of workload: "ns/name" of the PeerAuthentication whose mode it has. Not there when there is none.
+  std::map<std::string, std::string> peer_authentications;
   // DENY rules in force that can never fire, because what limits them is seen by HTTP proxies only.
   std::size_t policy_rules_without_effect = 0;
 };

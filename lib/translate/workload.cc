@@ -67,6 +67,8 @@ void attach(const Inputs& inputs, const manifest::Meta& meta, const manifest::La
     }
   }
   workload.authorization_policies = policy_keys(inputs.policies, inputs.peers, meta.namespace_, labels);
+  if (const auto* origin = inputs.peers.origin(meta.namespace_, labels))
+    inputs.peer_authentications[workload.uid] = origin->meta.namespace_ + "/" + origin->meta.name;
   workload.waypoint = inputs.waypoints.bind(meta, labels, TrafficType::kWorkload, status).waypoint;
   if (const auto* tunnel = find(labels, "networking.istio.io/tunnel"); tunnel && tunnel->find("http") != tunnel->npos) {
     workload.protocol = model::TunnelProtocol::kHbone;

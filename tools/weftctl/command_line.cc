@@ -13,6 +13,9 @@ constexpr const char* kExamples =
     "\nExamples:\n"
     "  weftctl analyze deploy/                         # every object of a folder, with line numbers\n"
     "  weftctl analyze -n shop -o json policy.yaml     # for programs\n"
+    "  echo '{\"source\": {\"principal\": \"cluster.local/ns/shop/sa/web\"}, \"destination\": {\"service\": \"shop/db\"}}' "
+    "\\\n"
+    "    | weftctl explain --manifests deploy/         # would it be let in, and why\n"
     "  source <(weftctl completion bash)               # complete commands in this shell\n"
     "\nThe interface is stable: docs/weftctl.md. A wrong command line exits with 64.\n";
 
@@ -24,6 +27,20 @@ constexpr const char* kAnalyzeExamples =
     "\nAll paths together are taken for one cluster; of an object written twice the last counts.\n"
     "Exit status: 0 nothing to act on, 1 findings, 2 a file could not be read (the others are told all the same),\n"
     "64 for a wrong command line.\n";
+
+constexpr const char* kExplainExamples =
+    "\nOne JSON request a line on standard input, one JSON answer a line on standard output, in order.\n"
+    "Request: {\"id\", \"source\": {\"pod\", \"principal\", \"ip\"}, \"destination\": {\"pod\" or \"service\", \"ip\", "
+    "\"port\"}}; pods and\n"
+    "services are written namespace/name, and only a destination is needed. Without a principal the caller's text is "
+    "plain.\n"
+    "Answer: {\"id\", \"decision\", \"layer\", \"kind\", \"policy\", \"rule\", \"candidates\", \"reason\"}, or {\"id\", "
+    "\"error\"}.\n"
+    "\nExamples:\n"
+    "  echo '{\"destination\": {\"pod\": \"shop/db\", \"port\": 5432}}' | weftctl explain --manifests deploy/\n"
+    "  weftctl explain --manifests deploy/ < requests.jsonl | jq 'select(.decision == \"deny\")'\n"
+    "\nA Deployment, or another kind that makes pods, stands for one pod of its name where the files have no pods of it.\n"
+    "Exit status: 0 at the end of the requests, 2 when the manifests cannot be read, 64 for a wrong command line.\n";
 
 void add_mesh_options(CLI::App& command, std::string& default_namespace, translate::Options& options) {
   command.add_option("-n,--namespace", default_namespace, "namespace of objects that name none")
@@ -65,6 +82,14 @@ std::expected<Command, int> read_command_line(int argc, char** argv, Colour colo
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
 
+  ExplainOptions explain;
+  auto* explain_command = app.add_subcommand("explain", "tell whether connections would be let in, by which policy and why");
+  explain_command->footer(kExplainExamples);
+  explain_command->add_option("--manifests", explain.manifests, "files and folders that describe the mesh")
+      ->required()
+      ->type_name("DIR|FILE");
+  add_mesh_options(*explain_command, explain.default_namespace, explain.translate);
+
   std::string shell;
   auto* completion_command = app.add_subcommand("completion", "print what a shell needs to complete weftctl's words");
   completion_command->footer("\nExample:\n  source <(weftctl completion bash)\n");
@@ -76,6 +101,7 @@ std::expected<Command, int> read_command_line(int argc, char** argv, Colour colo
     return std::unexpected(app.exit(end) == 0 ? 0 : kExitUsage);
   }
   if (completion_command->parsed()) return Print{bash_completion(app)};
+  if (explain_command->parsed()) return explain;
   analyze.format = format == "json" ? Format::kJson : Format::kText;
   analyze.colour = colour;
   return analyze;

@@ -24,12 +24,18 @@ struct AnalyzeOptions {
   translate::Options translate;
 };
 
+struct ExplainOptions {
+  std::vector<std::string> manifests;
+  std::string default_namespace = "default";
+  translate::Options translate;
+};
+
 // A text to print as it is: completion, version.
 struct Print {
   std::string text;
 };
 
-using Command = std::variant<AnalyzeOptions, Print>;
+using Command = std::variant<AnalyzeOptions, ExplainOptions, Print>;
 
 // An exit status instead when there is nothing to do: 0 after help, kExitUsage after a wrong command line; what is to be
 // said was printed then. `colour`: whether standard output is a terminal that takes it.

@@ -20,6 +20,8 @@ struct Attachment {
 struct Policies {
   std::vector<model::Policy> policies;
   std::vector<Attachment> attachments;
+  // As Output has it.
+  std::map<std::string, std::vector<std::size_t>> written_rules;
   // DENY rules that can never fire because all that would limit them is seen by HTTP proxies only.
   std::size_t rules_without_effect = 0;
 };
@@ -33,6 +35,8 @@ class PeerAuthentications {
   PeerAuthentications(World& world, Policies& out);
   // Keys of the policies that a workload with these labels lists, unsorted.
   std::vector<std::string> keys_for(const std::string& namespace_name, const manifest::Labels& labels) const;
+  // The object whose mode such a workload has; null when there is none.
+  const manifest::Object* origin(const std::string& namespace_name, const manifest::Labels& labels) const;
 
  private:
   struct Chosen {

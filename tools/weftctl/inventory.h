@@ -1,0 +1,23 @@
+// The mesh that a folder of manifests describes, complete enough to be asked about.
+//
+// Manifests name Deployments where a cluster has pods, and no addresses. Here every pod and service has one: its own where
+// the file says so, else one out of 0.0.0.0/8, which no pod can have. A workload kind without pods of its own stands for one
+// pod of its name.
+#pragma once
+
+#include <vector>
+
+#include "lib/manifest/object.h"
+#include "lib/model/snapshot.h"
+#include "lib/translate/translate.h"
+
+namespace weft::ctl {
+
+struct Inventory {
+  translate::Output output;
+  model::SnapshotPtr snapshot;
+};
+
+Inventory take_inventory(const std::vector<manifest::ObjectPtr>& objects, const translate::Options& options);
+
+}  // namespace weft::ctl
