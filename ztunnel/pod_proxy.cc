@@ -159,7 +159,8 @@ Task<Result<std::shared_ptr<const tls::Context>>> PodProxy::tls_context(StopToke
   if (!current) co_return fail(std::move(current).error());
   if (!tls_context_ || tls_context_->credentials() != *current) {
     auto made = tls::Context::create(*current, {.tls12 = settings().tls12_enabled,
-                                                .post_quantum_only = settings().post_quantum_only});
+                                                .post_quantum_only = settings().post_quantum_only,
+                                                .own_records = true});
     if (!made) co_return fail(std::move(made).error());
     tls_context_ = std::move(*made);
     pool_.evict_generations_before((*current)->generation());
