@@ -13,10 +13,9 @@ Result<PrivateKey> PrivateKey::generate(KeyKind kind) {
 }
 
 Result<PrivateKey> PrivateKey::from_pem(std::string_view pem) {
+  if (pem.size() > kPemSizeMax) return fail(ErrorCode::kInvalidArgument, "private key is too large");
   auto bio = detail::reader(pem);
-  // An empty pass phrase instead of the default callback, which would ask on the terminal.
-  char no_passphrase[] = "";
-  EVP_PKEY* key = PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, no_passphrase);
+  EVP_PKEY* key = PEM_read_bio_PrivateKey(bio.get(), nullptr, detail::no_pass_phrase, nullptr);
   if (!key) return fail(ErrorCode::kInvalidArgument, "not a PEM private key: " + detail::take_error_text());
   return PrivateKey(std::shared_ptr<EVP_PKEY>(key, EVP_PKEY_free));
 }

@@ -1,6 +1,7 @@
 // Private keys: generated for every certificate request, kept in memory by proxies, stored 0600 by the authority.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +16,9 @@ enum class KeyKind {
   kEcdsaP256,  // what the mesh uses
   kEd25519,    // signatures of fixed length and no random draw: lets a simulation repeat byte for byte
 };
+
+// At most this much PEM is read in one go: a trust bundle of hundreds of roots fits.
+inline constexpr std::size_t kPemSizeMax = 4 * 1024 * 1024;
 
 // Immutable handle, cheap to copy, usable from any thread. Never printed.
 class PrivateKey {

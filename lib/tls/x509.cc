@@ -14,6 +14,8 @@ using detail::fail_openssl;
 constexpr std::int64_t kSecondsMax = 9'000'000'000;
 // NIST SP 800-57 part 1: what RSA 2048 and P-224 give.
 constexpr int kSecurityBitsMin = 112;
+// RFC 5280 4.1.2.2 has at most 20 octets; some roots are longer. Turning it into decimal text costs the square of this.
+constexpr int kSerialMax = 64;
 
 WallTime to_wall(const ASN1_TIME* time) {
   std::tm parts{};
@@ -164,6 +166,9 @@ Result<Certificate> Certificate::from_native(x509_st* native) {
     return fail(ErrorCode::kInvalidArgument, "certificate has a malformed extension");
   }
   parsed->is_authority = (flags & EXFLAG_CA) != 0;
+  if (ASN1_STRING_length(X509_get0_serialNumber(native)) > kSerialMax) {
+    return fail(ErrorCode::kInvalidArgument, "certificate has an overlong serial number");
+  }
   std::tm unused{};
   if (!ASN1_TIME_to_tm(X509_get0_notBefore(native), &unused) || !ASN1_TIME_to_tm(X509_get0_notAfter(native), &unused)) {
     ERR_clear_error();
@@ -181,7 +186,7 @@ Result<Certificate> Certificate::from_native(x509_st* native) {
 Result<Certificate> Certificate::from_pem(std::string_view pem) {
   if (pem.size() > kPemSizeMax) return fail(ErrorCode::kInvalidArgument, "certificate file is too large");
   auto bio = detail::reader(pem);
-  detail::CertificateHandle native(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  detail::CertificateHandle native(PEM_read_bio_X509(bio.get(), nullptr, detail::no_pass_phrase, nullptr));
   if (!native) return fail(ErrorCode::kInvalidArgument, "not a PEM certificate: " + detail::take_error_text());
   return from_native(native.get());
 }
@@ -251,7 +256,7 @@ Result<std::string> make_request(const PrivateKey& key, std::string_view uri) {
 Result<Request> Request::from_pem(std::string_view pem) {
   if (pem.size() > kPemSizeMax) return fail(ErrorCode::kInvalidArgument, "certificate request is too large");
   auto bio = detail::reader(pem);
-  detail::RequestHandle native(PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr));
+  detail::RequestHandle native(PEM_read_bio_X509_REQ(bio.get(), nullptr, detail::no_pass_phrase, nullptr));
   if (!native) return fail(ErrorCode::kInvalidArgument, "not a PEM certificate request: " + detail::take_error_text());
   EVP_PKEY* key = X509_REQ_get0_pubkey(native.get());
   if (!key || X509_REQ_verify(native.get(), key) != 1) {

@@ -31,9 +31,6 @@ struct AlternativeNames {
 // Those of an OpenSSL certificate, for lib/tls only; kInvalidArgument when they do not decode or occur twice.
 Result<AlternativeNames> alternative_names(x509_st* native);
 
-// At most this much PEM is read in one go: a trust bundle of hundreds of roots fits.
-inline constexpr std::size_t kPemSizeMax = 4 * 1024 * 1024;
-
 // One certificate. Immutable handle, cheap to copy, usable from any thread.
 class Certificate {
  public:

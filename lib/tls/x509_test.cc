@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "lib/tls/detail/openssl.h"
 #include "lib/tls/test_authority.h"
 
 using namespace weft;
@@ -90,6 +91,39 @@ TEST_CASE("a bundle is read block by block, skipping or refusing what does not d
   CHECK(parse_certificates(to_pem(*roots))->size() == 2);
   CHECK_FALSE(parse_certificates(""));
   CHECK_FALSE(parse_certificates(broken, BadBlocks::kSkip));
+}
+
+TEST_CASE("what is encrypted is refused, and nobody is asked for a pass phrase") {
+  const std::string encrypted = "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\nAAAA\n";
+  const auto block = [&](const std::string& kind) {
+    return "-----BEGIN " + kind + "-----\n" + encrypted + "-----END " + kind + "-----\n";
+  };
+  const auto certificate = Certificate::from_pem(block("CERTIFICATE"));
+  REQUIRE_FALSE(certificate);
+  CHECK(certificate.error().message() == "not a PEM certificate: bad password read");
+  CHECK_FALSE(Request::from_pem(block("CERTIFICATE REQUEST")));
+  // Not even under an empty phrase.
+  auto key = PrivateKey::generate();
+  REQUIRE(key);
+  detail::BioHandle bio(BIO_new(BIO_s_mem()));
+  REQUIRE(PEM_write_bio_PKCS8PrivateKey(bio.get(), key->native(), EVP_aes_128_cbc(), "", 0, nullptr, nullptr) == 1);
+  CHECK_FALSE(PrivateKey::from_pem(detail::contents(bio.get())));
+}
+
+TEST_CASE("a serial number of thousands of digits is refused before it is spelt out") {
+  TestAuthority authority(kNow);
+  detail::CertificateHandle native(X509_dup(authority.root().native()));
+  const auto with_serial = [&](int bits) {
+    detail::BignumHandle serial(BN_new());
+    REQUIRE(BN_set_bit(serial.get(), bits) == 1);
+    REQUIRE(BN_to_ASN1_INTEGER(serial.get(), X509_get_serialNumber(native.get())));
+    REQUIRE(X509_sign(native.get(), authority.key().native(), EVP_sha256()) > 0);
+    return Certificate::from_native(native.get());
+  };
+  CHECK(with_serial(159).has_value());
+  const auto overlong = with_serial(100'000);
+  REQUIRE_FALSE(overlong);
+  CHECK(overlong.error().message() == "certificate has an overlong serial number");
 }
 
 TEST_CASE("hostile PEM is an error, cut anywhere") {

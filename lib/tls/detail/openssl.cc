@@ -2,6 +2,8 @@
 
 namespace weft::tls::detail {
 
+int no_pass_phrase(char*, int, int, void*) { return -1; }
+
 std::string take_error_text() {
   const unsigned long code = ERR_get_error();
   ERR_clear_error();

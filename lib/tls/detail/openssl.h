@@ -50,6 +50,10 @@ inline std::string contents(BIO* bio) {
   return size > 0 ? std::string(data, static_cast<std::size_t>(size)) : std::string();
 }
 
+// Pass phrase callback of every PEM reader: there is none. OpenSSL's own would ask on the terminal, and a key under an
+// empty phrase may demand hours of key derivation.
+int no_pass_phrase(char* out, int size, int writing, void* unused);
+
 // Empties this thread's error queue; the reason of its oldest entry, which names the cause ("" if there was none).
 std::string take_error_text();
 
