@@ -1,4 +1,5 @@
-// Certificates for the pods of this node: asked for before they are needed, kept while a pod needs them, handed to its proxy.
+// Certificates for the pods of this node: asked for before they are needed, kept while a pod needs them, handed to its
+// proxy.
 //
 // Control thread, except secret(), which any worker may await.
 #pragma once

@@ -105,8 +105,9 @@ void PodProxy::on_snapshot() {
   if (snapshot().policy_revision() == judged_policies_ || !last_workload_) return;
   judged_policies_ = snapshot().policy_revision();
   const auto cut = connections_.recheck([this](const InboundConnection& connection) {
-    return model::authorize(snapshot(), *last_workload_,
-                            {.source_ip = connection.source.ip(), .peer = connection.peer, .destination = connection.destination})
+    return model::authorize(
+               snapshot(), *last_workload_,
+               {.source_ip = connection.source.ip(), .peer = connection.peer, .destination = connection.destination})
         .allowed;
   });
   if (cut > 0)
@@ -121,8 +122,7 @@ void PodProxy::evict_gone_destinations() {
 Task<Result<model::WorkloadPtr>> PodProxy::workload(StopToken stop) {
   std::optional<Deadline> deadline;
   for (;;) {
-    auto found =
-        snapshot().local_workload(pod_.namespace_name, pod_.name, pod_.service_account, settings().node_name);
+    auto found = snapshot().local_workload(pod_.namespace_name, pod_.name, pod_.service_account, settings().node_name);
     if (found) {
       last_workload_ = found;
       co_return std::move(found);
@@ -131,8 +131,8 @@ Task<Result<model::WorkloadPtr>> PodProxy::workload(StopToken stop) {
     snapshot_changed_.reset();
     auto changed = co_await snapshot_changed_.wait(deadline->token());
     if (!changed)
-      co_return fail(ErrorCode::kNotFound, "failed to fetch information about local workload: " + pod_.service_account + "." +
-                                               pod_.namespace_name + " (" + pod_.name + ")");
+      co_return fail(ErrorCode::kNotFound, "failed to fetch information about local workload: " + pod_.service_account +
+                                               "." + pod_.namespace_name + " (" + pod_.name + ")");
   }
 }
 
@@ -158,9 +158,9 @@ Task<Result<std::shared_ptr<const tls::Context>>> PodProxy::tls_context(StopToke
   auto current = co_await credentials((*local)->identity(), stop);
   if (!current) co_return fail(std::move(current).error());
   if (!tls_context_ || tls_context_->credentials() != *current) {
-    auto made = tls::Context::create(*current, {.tls12 = settings().tls12_enabled,
-                                                .post_quantum_only = settings().post_quantum_only,
-                                                .own_records = true});
+    auto made = tls::Context::create(
+        *current,
+        {.tls12 = settings().tls12_enabled, .post_quantum_only = settings().post_quantum_only, .own_records = true});
     if (!made) co_return fail(std::move(made).error());
     tls_context_ = std::move(*made);
     pool_.evict_generations_before((*current)->generation());

@@ -1,4 +1,7 @@
-// Two pods, each with its node's worker, and a stranger, in the simulated world; everything above the sockets is production code.
+// Two pods, each with its node's worker, and a stranger, in the simulated world; everything above the sockets is production
+// code.
+#include "ztunnel/pod_proxy.h"
+
 #include <catch2/catch_test_macros.hpp>
 
 #include "lib/hbone/connect.h"
@@ -7,7 +10,6 @@
 #include "lib/tls/stream.h"
 #include "lib/tls/test_authority.h"
 #include "tests/support/sim/network.h"
-#include "ztunnel/pod_proxy.h"
 
 using namespace weft;
 using namespace weft::ztunnel;
@@ -322,7 +324,8 @@ TEST_CASE("plain text from outside passes until a policy asks for an identity, t
   CHECK(mesh.ask(*mesh.pod_a).reply == "hello");
 }
 
-TEST_CASE("a policy that names the caller refuses its tunnel, the caller's connection is reset, nothing reaches the application") {
+TEST_CASE(
+    "a policy that names the caller refuses its tunnel, the caller's connection is reset, nothing reaches the application") {
   MeshWorld mesh;
   mesh.deny({.principals = {{model::StringMatch::Kind::kExact, identity_of("front").principal()}}});
   const auto refused = mesh.ask(*mesh.pod_a);
@@ -341,7 +344,8 @@ TEST_CASE("a member of the mesh gets no tunnel to loopback, to other pods, to ou
     if (method != "CONNECT") request.insert(request.begin() + 1, {{":scheme", "https"}, {":path", "/"}});
     if (padding > 0) request.emplace_back("x-padding", std::string(padding, 'p'));
     std::string answer;
-    mesh.clients.spawn(ask_tunnel(mesh.apps, mesh.network_of(*mesh.stranger), *context, {ip("10.0.0.2"), kHbonePort}, request, answer));
+    mesh.clients.spawn(
+        ask_tunnel(mesh.apps, mesh.network_of(*mesh.stranger), *context, {ip("10.0.0.2"), kHbonePort}, request, answer));
     REQUIRE(mesh.world.run_until([&] { return mesh.clients.running() == 0; }));
     return answer;
   };

@@ -13,14 +13,14 @@ struct End {
 };
 
 End end_of(const model::Workload& w) {
-  return {w.workload_name, w.canonical_name, w.canonical_revision, w.namespace_name,
-          w.canonical_name, w.cluster_id, w.locality.region, w.locality.zone};
+  return {w.workload_name,  w.canonical_name, w.canonical_revision, w.namespace_name,
+          w.canonical_name, w.cluster_id,     w.locality.region,    w.locality.zone};
 }
 
 // As ztunnel: the application of a workload known by its own word alone is its workload name.
 End end_of(const model::Baggage& b) {
-  return {b.workload_name, b.canonical_name, b.canonical_revision, b.namespace_name,
-          b.workload_name, b.cluster, b.region, b.zone};
+  return {b.workload_name, b.canonical_name, b.canonical_revision, b.namespace_name, b.workload_name, b.cluster, b.region,
+          b.zone};
 }
 
 }  // namespace
@@ -109,8 +109,8 @@ TrafficSeries TrafficMetrics::look_up(const Parties& parties) {
 
 TrafficSeries TrafficMetrics::series(const Parties& parties) {
   if (!parties.source && parties.source_baggage != model::Baggage{}) return look_up(parties);
-  const Key key{parties.reporter, parties.source.get(), parties.destination.get(), parties.service.get(),
-                parties.mutual_tls, parties.source_identity};
+  const Key key{parties.reporter,      parties.source.get(), parties.destination.get(),
+                parties.service.get(), parties.mutual_tls,   parties.source_identity};
   if (auto found = remembered_.find(key); found != remembered_.end()) return found->second.series;
   if (remembered_.size() >= kRememberedMax) remembered_.clear();
   return remembered_.emplace(key, Remembered{parties, look_up(parties)}).first->second.series;

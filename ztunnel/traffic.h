@@ -1,4 +1,5 @@
-// Who talks to whom, as the node's numbers tell it: the istio_tcp_* families and their labels, named and ordered as ztunnel's.
+// Who talks to whom, as the node's numbers tell it: the istio_tcp_* families and their labels, named and ordered as
+// ztunnel's.
 //
 // Families are shared by all threads; a TrafficMetrics belongs to one worker and remembers the samples of the pairs it
 // sees often, so that a connection costs no lock and no label text.
@@ -19,24 +20,24 @@ namespace weft::ztunnel {
 enum class Reporter { kSource, kDestination };
 // The access log's and the metrics' word for how a connection ended.
 enum class ResponseFlag {
-  kNone,             // "-"
-  kDeny,             // policy
-  kConnect,          // the next hop could not be reached, and anything unclassified
-  kTlsFailure,       // our own TLS set-up
-  kH2Handshake,      // HTTP/2 could not be agreed on
-  kNetworkPolicy,    // connecting to the tunnel port timed out
-  kIdentity,         // no certificate
+  kNone,           // "-"
+  kDeny,           // policy
+  kConnect,        // the next hop could not be reached, and anything unclassified
+  kTlsFailure,     // our own TLS set-up
+  kH2Handshake,    // HTTP/2 could not be agreed on
+  kNetworkPolicy,  // connecting to the tunnel port timed out
+  kIdentity,       // no certificate
 };
 std::string_view to_string(ResponseFlag flag);
 
 // Both ends of a connection as far as they are known.
 struct Parties {
   Reporter reporter = Reporter::kSource;
-  model::WorkloadPtr source;                     // null: unknown
-  model::Baggage source_baggage;                 // what the peer says of itself; counts while `source` is unknown
+  model::WorkloadPtr source;                       // null: unknown
+  model::Baggage source_baggage;                   // what the peer says of itself; counts while `source` is unknown
   std::optional<model::Identity> source_identity;  // proven by mutual TLS
-  model::WorkloadPtr destination;                // null: unknown
-  model::ServicePtr service;                     // null: none
+  model::WorkloadPtr destination;                  // null: unknown
+  model::ServicePtr service;                       // null: none
   bool mutual_tls = false;
 };
 

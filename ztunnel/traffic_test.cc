@@ -36,12 +36,13 @@ TEST_CASE("labels have ztunnel's names, order and values") {
   service.name = "web";
   service.namespace_name = "shop";
   service.hostname = "web.shop.svc.cluster.local";
-  const Parties parties{.reporter = Reporter::kDestination,
-                        .source_baggage = {.cluster = "c2", .namespace_name = "front", .workload_name = "w", .canonical_name = "cn"},
-                        .source_identity = model::Identity{"cluster.local", "front", "f"},
-                        .destination = make_workload(),
-                        .service = std::make_shared<const model::Service>(service),
-                        .mutual_tls = true};
+  const Parties parties{
+      .reporter = Reporter::kDestination,
+      .source_baggage = {.cluster = "c2", .namespace_name = "front", .workload_name = "w", .canonical_name = "cn"},
+      .source_identity = model::Identity{"cluster.local", "front", "f"},
+      .destination = make_workload(),
+      .service = std::make_shared<const model::Service>(service),
+      .mutual_tls = true};
   CHECK(written(traffic_labels(parties, ResponseFlag::kDeny)) ==
         "reporter=destination\n"
         "source_workload=w\n"
@@ -93,7 +94,8 @@ TEST_CASE("the PROXY header has both addresses and the caller's identity") {
   const auto address = [](const char* text) { return SocketAddress::parse(text).value(); };
   const auto plain = make_proxy_header(address("10.0.0.1:258"), address("10.0.0.2:80"), std::nullopt).to_string();
   CHECK(plain == std::string("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\0\0\x01\x0a\0\0\x02\x01\x02\0\x50", 28));
-  const auto known = make_proxy_header(address("[fd00::1]:1"), address("10.0.0.2:80"), model::Identity{"t", "n", "s"}).to_string();
+  const auto known =
+      make_proxy_header(address("[fd00::1]:1"), address("10.0.0.2:80"), model::Identity{"t", "n", "s"}).to_string();
   CHECK(known[13] == 0x21);
   CHECK(known.substr(16 + 36, 3) == std::string("\xd0\0\x14", 3));
   CHECK(known.substr(16 + 39) == "spiffe://t/ns/n/sa/s");

@@ -23,8 +23,7 @@ Result<BufferChain> format(const ClientRequest& request) {
   std::string head =
       fmt::format("{} {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", request.method, request.target, request.host);
   if (!request.body.empty()) head += "content-type: " + request.content_type + "\r\n";
-  if (!request.body.empty() || request.method == "POST")
-    head += fmt::format("content-length: {}\r\n", request.body.size());
+  if (!request.body.empty() || request.method == "POST") head += fmt::format("content-length: {}\r\n", request.body.size());
   BufferChain message;
   message.append(head + "\r\n");
   message.append(request.body);

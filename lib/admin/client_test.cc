@@ -15,8 +15,7 @@ namespace {
 enum class Then { kFinish, kReset, kNothing };
 
 // Reads whatever fits one read, then answers with fixed bytes.
-Task<void> play_server(Loop& loop, io::StreamPtr stream, std::string reply, Then then, std::string& got,
-                       StopToken stop) {
+Task<void> play_server(Loop& loop, io::StreamPtr stream, std::string reply, Then then, std::string& got, StopToken stop) {
   auto request = co_await stream->read(64 * 1024);
   if (!request) co_return;
   got = request->to_string();

@@ -10,17 +10,13 @@ namespace {
 // a body may have many chunks.
 constexpr std::size_t kChunkLineMax = 128;
 
-char lower(char character) {
-  return character >= 'A' && character <= 'Z' ? static_cast<char>(character + 32) : character;
-}
+char lower(char character) { return character >= 'A' && character <= 'Z' ? static_cast<char>(character + 32) : character; }
 std::string lower(std::string_view text) {
   std::string out(text);
   for (auto& character : out) character = lower(character);
   return out;
 }
-bool is_digit(char character) {
-  return character >= '0' && character <= '9';
-}
+bool is_digit(char character) { return character >= '0' && character <= '9'; }
 // RFC 9110 §5.6.2
 bool is_token(std::string_view text) {
   const auto allowed = [](char c) {
@@ -29,13 +25,9 @@ bool is_token(std::string_view text) {
   };
   return !text.empty() && std::all_of(text.begin(), text.end(), allowed);
 }
-bool is_visible(char character) {
-  return character > 0x20 && character < 0x7F;
-}
+bool is_visible(char character) { return character > 0x20 && character < 0x7F; }
 // Field values: visible characters, blanks and bytes beyond ASCII.
-bool is_value_character(char character) {
-  return character == '\t' || (character != 0x7F && (character & 0xE0) != 0);
-}
+bool is_value_character(char character) { return character == '\t' || (character != 0x7F && (character & 0xE0) != 0); }
 
 std::string_view trim(std::string_view text) {
   const auto first = text.find_first_not_of(" \t");
@@ -204,15 +196,13 @@ void MessageParser::on_head_end() {
     if (!number || (length && *length != *number)) return fail(400, "malformed content-length");
     length = number;
   }
-  if (!response && (hosts > 1 || (hosts == 0 && head_.minor_version > 0)))
-    return fail(400, "one host field is required");
+  if (!response && (hosts > 1 || (hosts == 0 && head_.minor_version > 0))) return fail(400, "one host field is required");
   state_ = State::kBody;
   if (response && (no_body_ || head_.status == 204 || head_.status == 304)) {
     state_ = State::kDone;
   } else if (encodings > 0) {
     if (length || head_.minor_version == 0) return fail(400, "ambiguous body length");
-    if (encodings > 1 || lower(*head_.find("transfer-encoding")) != "chunked")
-      return fail(501, "unknown transfer coding");
+    if (encodings > 1 || lower(*head_.find("transfer-encoding")) != "chunked") return fail(501, "unknown transfer coding");
     framing_ = Framing::kChunkSize;
   } else if (length) {
     if (*length > limits_.body_max) return fail(413, "body too large");

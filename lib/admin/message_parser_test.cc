@@ -32,8 +32,7 @@ Outcome outcome_of(MessageParser& parser, std::size_t taken) {
 }
 
 // Fed in two pieces, then in pieces of `step`.
-Outcome parse(MessageKind kind, const MessageLimits& limits, std::string_view bytes, std::size_t first,
-              std::size_t step) {
+Outcome parse(MessageKind kind, const MessageLimits& limits, std::string_view bytes, std::size_t first, std::size_t step) {
   MessageParser parser(kind, limits);
   std::size_t taken = 0;
   for (std::size_t at = 0, size = first; at < bytes.size(); at += size, size = step) {
@@ -65,9 +64,7 @@ void check(MessageKind kind, const Case& test, const MessageLimits& limits = {})
   CHECK(parse(kind, limits, test.bytes, 1, 1).failure == test.failure);
 }
 
-std::string with_fields(const std::string& fields) {
-  return "POST /x HTTP/1.1\r\nHost: h\r\n" + fields;
-}
+std::string with_fields(const std::string& fields) { return "POST /x HTTP/1.1\r\nHost: h\r\n" + fields; }
 
 }  // namespace
 
@@ -84,9 +81,8 @@ TEST_CASE("requests are read whole, wherever they are split") {
       {with_fields("Content-Length: 0\r\n\r\n")},
       {with_fields("Content-Length: 3\r\ncontent-length: 3\r\n\r\nabc"), 0, "abc"},
       {with_fields("Transfer-Encoding: Chunked\r\n\r\n0\r\n\r\n")},
-      {with_fields(
-           "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n00A;x=\"y\"\r\n, my world\r\n0\r\nT: v\r\n\r\nrest"),
-       0, "hello, my world", "rest"},
+      {with_fields("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n00A;x=\"y\"\r\n, my world\r\n0\r\nT: v\r\n\r\nrest"), 0,
+       "hello, my world", "rest"},
   };
   for (const auto& test : cases) check(MessageKind::kRequest, test);
 }
@@ -162,8 +158,8 @@ TEST_CASE("responses are read by length, by chunks, to the end of the connection
       {"HTTP/1.0 500 what ever\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 0, "ok"},
       {"HTTP/1.1 204 No Content\r\n\r\nx", 0, "", "x"},
-      {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-       0, "ok"},
+      {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nX: y\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 0,
+       "ok"},
       {"HTTP/1.1 101 Switching\r\n\r\n", 400},
       {"HTTP/2 200\r\n", 400},
       {"HTTP/1.1 20\r\n", 400},

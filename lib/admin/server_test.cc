@@ -21,8 +21,7 @@ namespace {
 // Hands out one end of a pipe per connect().
 class PipeListener final : public io::Listener {
  public:
-  PipeListener(Loop& loop, Queue<io::StreamPtr>& backlog, bool& closed)
-      : loop_(loop), backlog_(backlog), closed_(closed) {}
+  PipeListener(Loop& loop, Queue<io::StreamPtr>& backlog, bool& closed) : loop_(loop), backlog_(backlog), closed_(closed) {}
   Task<Result<io::Accepted>> accept(StopToken stop) override {
     auto stream = co_await backlog_.pop(stop);
     if (!stream) co_return fail(std::move(stream).error());
@@ -91,8 +90,8 @@ struct Fixture {
     }
     if (request.path == "/none") co_return Response{404};
     if (request.path == "/big") co_return Response{200, std::string(1 << 20, 'x')};
-    co_return Response{200, request.method + " " + request.path + " " + request.query + " " + request.accept + " [" +
-                                request.body + "]\n"};
+    co_return Response{
+        200, request.method + " " + request.path + " " + request.query + " " + request.accept + " [" + request.body + "]\n"};
   }
 
   std::shared_ptr<Client> connect() {
@@ -133,13 +132,9 @@ std::string answer_head(std::size_t length, const std::string& extra = {}) {
   return "HTTP/1.1 200 OK\r\n" + kDate + "content-length: " + std::to_string(length) +
          "\r\ncontent-type: text/plain; charset=utf-8\r\n" + extra + "\r\n";
 }
-std::string answer(const std::string& body, const std::string& extra = {}) {
-  return answer_head(body.size(), extra) + body;
-}
+std::string answer(const std::string& body, const std::string& extra = {}) { return answer_head(body.size(), extra) + body; }
 
-std::string start_of(const Client& client) {
-  return client.heard.substr(0, client.heard.find('\r'));
-}
+std::string start_of(const Client& client) { return client.heard.substr(0, client.heard.find('\r')); }
 
 }  // namespace
 
@@ -188,8 +183,7 @@ TEST_CASE("requests sent ahead are answered in order, and none after a close") {
   CHECK(fixture.handled == 3);
 }
 
-TEST_CASE(
-    "HEAD is answered without the body, HTTP/1.0 without keeping the connection, and an empty answer without a type") {
+TEST_CASE("HEAD is answered without the body, HTTP/1.0 without keeping the connection, and an empty answer without a type") {
   Fixture fixture;
   auto head = fixture.connect();
   fixture.say(head, "HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -349,9 +343,7 @@ TEST_CASE("a stopping server answers what is under way, closes the rest and retu
 
 namespace {
 
-Task<Response> echo_body(Request request, StopToken) {
-  co_return Response{200, request.path + request.body};
-}
+Task<Response> echo_body(Request request, StopToken) { co_return Response{200, request.path + request.body}; }
 
 Task<void> ask(Result<io::StreamPtr> stream, std::string body) {
   REQUIRE(stream);

@@ -23,7 +23,8 @@ struct EngineOptions {
 
 // WEFT_ENGINE: "auto", "io_uring", "epoll".
 Result<EngineChoice> parse_engine_choice(std::string_view text);
-// WEFT_URING_FEATURES: a comma-separated list of what may be used out of "defer_taskrun" and "multishot"; "none" for neither.
+// WEFT_URING_FEATURES: a comma-separated list of what may be used out of "defer_taskrun" and "multishot"; "none" for
+// neither.
 Result<void> apply_uring_features(std::string_view text, EngineOptions& options);
 
 // Created, run and destroyed on one thread.

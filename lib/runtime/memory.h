@@ -6,8 +6,8 @@
 
 namespace weft::runtime {
 
-// Looks every kTrimInterval and trims (malloc_trim(3)) when much is resident and free: it holds the arenas' locks for a moment, so never for
-// little. Thread: the loop's; all arenas are trimmed.
+// Looks every kTrimInterval and trims (malloc_trim(3)) when much is resident and free: it holds the arenas' locks for a
+// moment, so never for little. Thread: the loop's; all arenas are trimmed.
 class MemoryTrimmer {
  public:
   static constexpr Duration kTrimInterval = std::chrono::seconds(10);

@@ -23,8 +23,8 @@ class ShutdownSignals {
 
   // Waits for the first signal and returns its name, "SIGTERM" or "SIGINT". kCancelled when stopped.
   Task<Result<std::string>> wait(StopToken stop);
-  // To run while the program drains: a SIGINT now ends the process at once with code 0; SIGTERM is one request like the first.
-  // Returns when stopped.
+  // To run while the program drains: a SIGINT now ends the process at once with code 0; SIGTERM is one request like the
+  // first. Returns when stopped.
   Task<void> exit_on_interrupt(StopToken stop);
 
  private:

@@ -1,7 +1,7 @@
-#include <catch2/catch_test_macros.hpp>
-
-#include <csignal>
 #include <pthread.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <csignal>
 
 #include "lib/async/cross_thread.h"
 #include "lib/runtime/process.h"
@@ -90,18 +90,42 @@ TEST_CASE("the number of workers follows the settings") {
       {with([](auto& i) { i.usable_cpus = 9; }), 3},
       {with([](auto& i) { i.resource_cpu_request = "5500m"; }), 6},
       {with([](auto& i) { i.resource_cpu_limit = "500m"; }), 1},
-      {with([](auto& i) { i.resource_cpu_limit = "500m"; i.resource_cpu_request = "0"; }), 1},
+      {with([](auto& i) {
+         i.resource_cpu_limit = "500m";
+         i.resource_cpu_request = "0";
+       }),
+       1},
       {with([](auto& i) { i.resource_cpu_limit = "1.5"; }), 2},
-      {with([](auto& i) { i.resource_cpu_limit = "2"; i.resource_cpu_request = "3"; }), 3},
+      {with([](auto& i) {
+         i.resource_cpu_limit = "2";
+         i.resource_cpu_request = "3";
+       }),
+       3},
       {with([](auto& i) { i.worker_threads = "7"; }), 7},
       {with([](auto& i) { i.worker_threads = "0"; }), 16},
-      {with([](auto& i) { i.worker_threads = "0"; i.cpu_limit = "12"; }), 12},
+      {with([](auto& i) {
+         i.worker_threads = "0";
+         i.cpu_limit = "12";
+       }),
+       12},
       {with([](auto& i) { i.worker_threads = "10%"; }), 2},
       {with([](auto& i) { i.worker_threads = "1%"; }), 1},
-      {with([](auto& i) { i.worker_threads = "50%"; i.resource_cpu_limit = "3"; }), 2},
+      {with([](auto& i) {
+         i.worker_threads = "50%";
+         i.resource_cpu_limit = "3";
+       }),
+       2},
       {with([](auto& i) { i.concurrency = 5; }), 5},
-      {with([](auto& i) { i.concurrency = 0; i.cpu_limit = "6"; }), 6},
-      {with([](auto& i) { i.concurrency = 5; i.worker_threads = "1"; }), 1},
+      {with([](auto& i) {
+         i.concurrency = 0;
+         i.cpu_limit = "6";
+       }),
+       6},
+      {with([](auto& i) {
+         i.concurrency = 5;
+         i.worker_threads = "1";
+       }),
+       1},
       {with([](auto& i) { i.cpu_limit = "40"; }), 10},
   };
   for (const auto& row : rows) {

@@ -26,7 +26,9 @@ Result<unsigned> quantity(std::string_view setting, const std::string& text) {
 }
 
 Result<unsigned> from_worker_threads(const std::string& text, unsigned cpus) {
-  const auto invalid = [&] { return fail(ErrorCode::kInvalidArgument, "ZTUNNEL_WORKER_THREADS: not a number or 1% to 100%: " + text); };
+  const auto invalid = [&] {
+    return fail(ErrorCode::kInvalidArgument, "ZTUNNEL_WORKER_THREADS: not a number or 1% to 100%: " + text);
+  };
   if (text.ends_with('%')) {
     const auto percent = parse_number<double>(std::string_view(text).substr(0, text.size() - 1));
     if (!percent || !(*percent > 0 && *percent <= 100)) return invalid();

@@ -9,8 +9,7 @@ namespace {
 
 using Started = std::promise<Result<Engine*>>;
 
-void run_worker(const std::string& name, const EngineOptions& options, Started& started,
-                std::binary_semaphore& may_leave) {
+void run_worker(const std::string& name, const EngineOptions& options, Started& started, std::binary_semaphore& may_leave) {
   pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
   auto engine = make_engine(options);
   if (!engine) {

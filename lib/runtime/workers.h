@@ -30,9 +30,7 @@ class Workers {
   const std::string& description() const { return workers_.front().engine->description(); }
 
   // Runs `action` on a worker some time later. To wait for its end, see lib/async/cross_thread.h.
-  void run_on(std::size_t index, std::function<void()> action) {
-    loop(index).post_from_any_thread(std::move(action));
-  }
+  void run_on(std::size_t index, std::function<void()> action) { loop(index).post_from_any_thread(std::move(action)); }
 
   // Ends every loop after its current turn and joins the threads. Everything made on the loops must be gone, tasks joined.
   // Idempotent.
@@ -41,7 +39,7 @@ class Workers {
  private:
   struct Worker {
     std::thread thread;
-    Engine* engine = nullptr;                         // lives on the thread's stack
+    Engine* engine = nullptr;                          // lives on the thread's stack
     std::unique_ptr<std::binary_semaphore> may_leave;  // nobody else touches the engine any more
   };
   Workers() = default;

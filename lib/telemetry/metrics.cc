@@ -56,9 +56,7 @@ void append_labels(std::string& out, const Labels& labels, bool overflow) {
   }
 }
 
-void append_value(std::string& out, const Counter& counter) {
-  out += std::to_string(counter.value());
-}
+void append_value(std::string& out, const Counter& counter) { out += std::to_string(counter.value()); }
 
 void append_value(std::string& out, const Gauge& gauge) {
   constexpr double kExactMax = 9007199254740992.0;  // 2^53: every integer below has its own double
@@ -75,18 +73,10 @@ void append_value(std::string& out, const Gauge& gauge) {
   }
 }
 
-constexpr std::string_view type_name(const Counter*) {
-  return "counter";
-}
-constexpr std::string_view type_name(const Gauge*) {
-  return "gauge";
-}
-constexpr std::string_view suffix(const Counter*) {
-  return "_total";
-}
-constexpr std::string_view suffix(const Gauge*) {
-  return "";
-}
+constexpr std::string_view type_name(const Counter*) { return "counter"; }
+constexpr std::string_view type_name(const Gauge*) { return "gauge"; }
+constexpr std::string_view suffix(const Counter*) { return "_total"; }
+constexpr std::string_view suffix(const Gauge*) { return ""; }
 
 void append_line(std::string& out, std::string_view keyword, std::string_view name, std::string_view rest) {
   out.append("# ").append(keyword).append(" ").append(name).append(" ").append(rest).append("\n");
@@ -176,9 +166,7 @@ GaugeFamily& Registry::gauges(std::string name, std::string help, std::string un
   return family<Gauge>(std::move(name), std::move(help), std::move(unit));
 }
 
-void Registry::before_text(std::function<void()> refresh) {
-  refreshers_.push_back(std::move(refresh));
-}
+void Registry::before_text(std::function<void()> refresh) { refreshers_.push_back(std::move(refresh)); }
 
 std::string Registry::text() const {
   for (const auto& refresh : refreshers_) refresh();

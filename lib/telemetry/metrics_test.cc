@@ -60,9 +60,7 @@ TEST_CASE("families are written as OpenMetrics text, in order, and left out whil
         "# EOF\n");
 }
 
-TEST_CASE("an empty registry is valid text") {
-  CHECK(Registry().text() == "# EOF\n");
-}
+TEST_CASE("an empty registry is valid text") { CHECK(Registry().text() == "# EOF\n"); }
 
 TEST_CASE("a family asked for again is the same one") {
   Registry registry;

@@ -125,8 +125,8 @@ void client(SocketAddress address, const std::string& mode, const std::string& p
     std::vector<double> latencies;
     ping_pong(echo, rounds, &latencies);
     std::sort(latencies.begin(), latencies.end());
-    std::printf("pp    p50 %.1f us, p99 %.1f us, proxy %.2f CPU-us/rt\n", latencies[rounds / 2], latencies[rounds * 99 / 100],
-                (cpu_seconds(pid) - cpu_before) / rounds * 1e6);
+    std::printf("pp    p50 %.1f us, p99 %.1f us, proxy %.2f CPU-us/rt\n", latencies[rounds / 2],
+                latencies[rounds * 99 / 100], (cpu_seconds(pid) - cpu_before) / rounds * 1e6);
   } else if (mode == "ppn") {
     const int rounds = 1000, connections = 64;
     std::vector<std::thread> threads;

@@ -14,7 +14,8 @@ void log_decision(const Settings& settings, const model::Verdict& verdict) {
     log::write(level, "rbac", message, {{"policy", policy}});
   };
   for (const auto& policy : verdict.dry_run_matches)
-    tell(policy->action == model::PolicyAction::kDeny ? "dry-run: deny policy match" : "dry-run: allow policy match", policy->key());
+    tell(policy->action == model::PolicyAction::kDeny ? "dry-run: deny policy match" : "dry-run: allow policy match",
+         policy->key());
   if (verdict.dry_run_would_refuse) tell("dry-run: no allow policies match", {});
   if (!verdict.allowed) {
     tell(verdict.policy ? "deny policy match" : "no allow policies matched", verdict.policy ? verdict.policy->key() : "");
@@ -46,7 +47,8 @@ std::optional<std::string> Judged::refusal(const model::Workload& local) const {
   return "connection closed due to policy rejection: " + verdict.reason();
 }
 
-Task<Result<io::StreamPtr>> connect_application(PodProxy& pod, SocketAddress caller, SocketAddress application, StopToken stop) {
+Task<Result<io::StreamPtr>> connect_application(PodProxy& pod, SocketAddress caller, SocketAddress application,
+                                                StopToken stop) {
   io::ConnectOptions options = pod.connect_options();
   // A pod that calls itself keeps its address anyway; addresses of two families cannot share a socket.
   if (pod.keeps_source() && caller.ip() != application.ip() && caller.ip().is_v4() == application.ip().is_v4())

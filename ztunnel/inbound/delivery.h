@@ -29,7 +29,8 @@ class Judged {
 };
 
 // Connects to the application inside the pod, from the caller's address where that is kept.
-Task<Result<io::StreamPtr>> connect_application(PodProxy& pod, SocketAddress caller, SocketAddress application, StopToken stop);
+Task<Result<io::StreamPtr>> connect_application(PodProxy& pod, SocketAddress caller, SocketAddress application,
+                                                StopToken stop);
 
 // The end of a connection whose policy may have changed meanwhile.
 void finish(AccessRecord& record, const io::PumpResult& copied, const Judged& judged);

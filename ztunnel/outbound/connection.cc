@@ -60,8 +60,8 @@ Task<Result<io::StreamPtr>> open_tunnel(PodProxy& pod, const model::Workload& lo
       co_return std::move(stream);
     }
     const bool still_there = !route.destination || pod.snapshot().workload(route.destination->uid);
-    const bool untouched = still_there && tunnel.error().code() == ErrorCode::kUnavailable && tunnel.error().side() == Side::kUpstream &&
-                           !tunnel.error().message().starts_with("http status");
+    const bool untouched = still_there && tunnel.error().code() == ErrorCode::kUnavailable &&
+                           tunnel.error().side() == Side::kUpstream && !tunnel.error().message().starts_with("http status");
     if (!again || !untouched || stop.stop_requested()) co_return fail(std::move(tunnel).error());
   }
 }

@@ -42,11 +42,9 @@ std::string http_date(WallTime time) {
 }
 
 std::string format_head(const Response& response, WallTime now, bool keep) {
-  std::string head =
-      fmt::format("HTTP/1.1 {} {}\r\ndate: {}\r\n", response.status, phrase(response.status), http_date(now));
+  std::string head = fmt::format("HTTP/1.1 {} {}\r\ndate: {}\r\n", response.status, phrase(response.status), http_date(now));
   if (response.status != 204) head += fmt::format("content-length: {}\r\n", response.body.size());
-  if (!response.body.empty() && !response.content_type.empty())
-    head += "content-type: " + response.content_type + "\r\n";
+  if (!response.body.empty() && !response.content_type.empty()) head += "content-type: " + response.content_type + "\r\n";
   if (!keep) head += "connection: close\r\n";
   return head + "\r\n";
 }
