@@ -478,3 +478,15 @@ TEST_CASE("no example manifest is refused") {
   }
   CHECK(objects > 60);
 }
+
+TEST_CASE("text that no YAML document can begin with ends the reading, it does not begin for ever") {
+  for (const std::string text : {",- a: b\n", "- x\n,- y: z\n", "a: b\n}\n", "]\n", ", , ,\n", "---\n,\n"}) {
+    INFO(text);
+    const auto documents = read_yaml(text, Limits{});
+    REQUIRE(documents.error);
+    CHECK(documents.error->reason == "Unreadable");
+  }
+  const auto empty = read_yaml("---\n---\n---\na: b\n---\n", Limits{});
+  CHECK(!empty.error);
+  CHECK(empty.values.size() == 1);
+}

@@ -34,7 +34,10 @@ class Handler final : public YAML::EventHandler {
  public:
   explicit Handler(const Limits& limits) : builder_(limits) {}
 
-  void OnDocumentStart(const YAML::Mark&) override { anchors_.clear(); }
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    anchors_.clear();
+    start_ = mark;
+  }
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override { done(builder_.null(line_of(mark)), anchor); }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -63,6 +66,8 @@ class Handler final : public YAML::EventHandler {
   }
   void OnMapEnd() override { end(); }
 
+  // Where the document read last begins.
+  const YAML::Mark& document_start() const { return start_; }
   detail::Builder& builder() { return builder_; }
 
  private:
@@ -83,6 +88,7 @@ class Handler final : public YAML::EventHandler {
   }
 
   detail::Builder builder_;
+  YAML::Mark start_ = YAML::Mark::null_mark();
   std::vector<YAML::anchor_t> open_anchors_;
   std::map<YAML::anchor_t, Value> anchors_;
 };
@@ -107,14 +113,21 @@ Documents read_yaml(std::string_view text, const Limits& limits) {
   Handler handler(limits);
   try {
     YAML::Parser parser(stream);
-    while (parser.HandleNextDocument(handler)) {
+    int last_start = -1;
+    for (std::size_t documents = 0; parser.HandleNextDocument(handler); ++documents) {
       auto document = handler.builder().take();
-      if (!document || document->is_null()) continue;
-      if (out.values.size() >= limits.documents) {
-        handler.builder().fail(document->line, "more documents than a file may have");
+      const YAML::Mark start = handler.document_start();
+      // yaml-cpp reads an empty document, again and again, before text that no document can begin with.
+      if (start.pos == last_start) {
+        handler.builder().fail(line_of(start), "not valid YAML: text that no document can begin with");
         break;
       }
-      out.values.push_back(std::move(*document));
+      last_start = start.pos;
+      if (documents >= limits.documents) {
+        handler.builder().fail(line_of(start), "more documents than a file may have");
+        break;
+      }
+      if (document && !document->is_null()) out.values.push_back(std::move(*document));
     }
   } catch (const StopParsing&) {
   } catch (const YAML::Exception& problem) {
