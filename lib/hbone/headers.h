@@ -28,17 +28,12 @@ struct ReceivedRequest {
   std::string authority;
   std::string baggage;       // all instances, comma-joined; empty when one is not visible ASCII
   std::string service_host;  // forwarded: host=
-  std::string traceparent;   // well-formed or empty
   std::string forwarded_network;
 };
 ReceivedRequest parse_request(const http2::Headers& headers);
 
-// host= of a forwarded field: first such part, one pair of quotes stripped; empty when absent.
-std::string forwarded_host(std::string_view value);
-
 // "00-<32 hex>-<16 hex>-00" with random ids (W3C Trace Context, not sampled).
 std::string make_traceparent(Random& random);
-bool is_traceparent(std::string_view value);
 
 // The reason phrase of the statuses tunnels use; empty for others.
 std::string_view reason_phrase(std::string_view status);
