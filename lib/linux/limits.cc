@@ -28,21 +28,26 @@ double tighter(double a, double b) {
   return std::min(a, b);
 }
 
-// The tightest quota between the process's cgroup and the root. Lines of /proc/self/cgroup: "0::/path" (version 2),
-// "4:cpu,cpuacct:/path" (version 1).
-double cgroup_quota() {
+// Whether "cpu,cpuacct" names the controller of processor time; "cpuset" and "cpuacct" do not.
+bool names_cpu(const std::string& controllers) { return ("," + controllers + ",").find(",cpu,") != std::string::npos; }
+
+}  // namespace
+
+// Lines of /proc/self/cgroup: "0::/path" (version 2), "4:cpu,cpuacct:/path" (version 1). In a container without a cgroup
+// namespace the path is the host's while the container's own group is mounted at the root: the walk up ends there.
+double cgroup_cpu_quota(const std::string& root) {
   double quota = 0;
-  std::istringstream lines(read_text("/proc/self/cgroup"));
+  std::istringstream lines(read_text(root + "/proc/self/cgroup"));
   for (std::string line; std::getline(lines, line);) {
     const auto first = line.find(':');
     const auto second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
     const auto controllers = line.substr(first + 1, second - first - 1);
     const bool version2 = controllers.empty();
-    if (!version2 && controllers.find("cpu") == std::string::npos) continue;
-    const std::string root = version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu";
+    if (!version2 && !names_cpu(controllers)) continue;
+    const std::string mount = root + (version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/cpu");
     for (std::string path = line.substr(second + 1);;) {
-      const auto folder = root + (path == "/" ? "" : path);
+      const auto folder = mount + (path == "/" ? "" : path);
       quota = tighter(quota, version2 ? parse_cpu_max(read_text(folder + "/cpu.max"))
                                       : parse_cpu_max(read_text(folder + "/cpu.cfs_quota_us") + " " +
                                                       read_text(folder + "/cpu.cfs_period_us")));
@@ -52,8 +57,6 @@ double cgroup_quota() {
   }
   return quota;
 }
-
-}  // namespace
 
 Result<std::uint64_t> raise_open_files_limit() {
   rlimit limit{};
@@ -83,7 +86,7 @@ unsigned usable_cpus() {
   CPU_ZERO(&set);
   int cpus = 1;
   if (::sched_getaffinity(0, sizeof set, &set) == 0) cpus = std::max(1, CPU_COUNT(&set));
-  const double quota = cgroup_quota();
+  const double quota = cgroup_cpu_quota("");
   if (quota > 0) cpus = std::clamp(static_cast<int>(std::ceil(quota)), 1, cpus);
   return static_cast<unsigned>(cpus);
 }

@@ -3,6 +3,11 @@
 #include <sys/socket.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <string>
 
 #include "lib/linux/features.h"
 #include "lib/linux/limits.h"
@@ -20,6 +25,30 @@ int option(int fd, int level, int name) {
   REQUIRE(::getsockopt(fd, level, name, &value, &size) == 0);
   return value;
 }
+
+// A folder that looks like the root of a machine, gone with the object.
+class FakeRoot {
+ public:
+  explicit FakeRoot(const std::map<std::string, std::string>& files) {
+    std::string name = (std::filesystem::temp_directory_path() / "weft-linux-test-XXXXXX").string();
+    REQUIRE(::mkdtemp(name.data()) != nullptr);
+    path_ = name;
+    for (const auto& [file, text] : files) {
+      const auto full = path_ / file;
+      std::filesystem::create_directories(full.parent_path());
+      std::ofstream(full) << text;
+    }
+  }
+  FakeRoot(const FakeRoot&) = delete;
+  FakeRoot& operator=(const FakeRoot&) = delete;
+  ~FakeRoot() { std::filesystem::remove_all(path_); }
+  std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+double quota_of(const std::map<std::string, std::string>& files) { return cgroup_cpu_quota(FakeRoot(files).path()); }
 
 }  // namespace
 
@@ -76,4 +105,36 @@ TEST_CASE("a processor quota is read from the kernel's text") {
   CHECK(parse_cpu_max("") == 0);
   CHECK(usable_cpus() >= 1);
   CHECK(raise_open_files_limit());
+}
+
+TEST_CASE("the processor quota is the tightest on the way from the process's cgroup to the root") {
+  const std::string pod = "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1.slice";
+  const std::string container = pod + "/cri-containerd-2.scope";
+  // Version 2, seen from the node: the pod's quota is tighter than its container's.
+  CHECK(quota_of({{"proc/self/cgroup", "0::/" + container + "\n"},
+                  {"sys/fs/cgroup/" + container + "/cpu.max", "400000 100000\n"},
+                  {"sys/fs/cgroup/" + pod + "/cpu.max", "250000 100000\n"},
+                  {"sys/fs/cgroup/kubepods.slice/cpu.max", "max 100000\n"}}) == 2.5);
+  // Version 2, in a container with a cgroup namespace of its own.
+  CHECK(quota_of({{"proc/self/cgroup", "0::/\n"}, {"sys/fs/cgroup/cpu.max", "50000 100000\n"}}) == 0.5);
+  CHECK(quota_of({{"proc/self/cgroup", "0::/\n"}, {"sys/fs/cgroup/cpu.max", "max 100000\n"}}) == 0);
+}
+
+TEST_CASE("a processor quota of version 1 is found, and not mistaken for that of another controller") {
+  const std::string lines =
+      "12:cpuset:/set\n11:memory:/kubepods/pod1/c2\n4:cpu,cpuacct:/kubepods/pod1/c2\n1:name=systemd:/x\n0::/system\n";
+  const std::string cpu = "sys/fs/cgroup/cpu/";
+  CHECK(quota_of({{"proc/self/cgroup", lines},
+                  {cpu + "kubepods/pod1/c2/cpu.cfs_quota_us", "150000\n"},
+                  {cpu + "kubepods/pod1/c2/cpu.cfs_period_us", "100000\n"},
+                  {cpu + "kubepods/pod1/cpu.cfs_quota_us", "-1\n"},
+                  {cpu + "kubepods/pod1/cpu.cfs_period_us", "100000\n"},
+                  {cpu + "set/cpu.cfs_quota_us", "1000\n"},  // somebody else's
+                  {cpu + "set/cpu.cfs_period_us", "100000\n"}}) == 1.5);
+  // A container without a cgroup namespace: the path is the host's, the files are at the mount's root.
+  CHECK(quota_of({{"proc/self/cgroup", lines},
+                  {cpu + "cpu.cfs_quota_us", "300000\n"},
+                  {cpu + "cpu.cfs_period_us", "100000\n"}}) == 3);
+  CHECK(quota_of({{"proc/self/cgroup", lines}}) == 0);
+  CHECK(quota_of({}) == 0);
 }

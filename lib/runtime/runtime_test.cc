@@ -1,7 +1,14 @@
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <cerrno>
 #include <csignal>
+#include <cstddef>
+#include <thread>
 
 #include "lib/async/cross_thread.h"
 #include "lib/runtime/process.h"
@@ -44,7 +51,40 @@ Task<void> await_signal(asio::Loop& loop, ShutdownSignals& signals, std::string&
   loop.stop();
 }
 
+// As a container runtime's default profile has it; for the calling thread, to its end.
+bool refuse_io_uring() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{.len = 4, .filter = program};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
 }  // namespace
+
+TEST_CASE("where a seccomp profile refuses io_uring the engine is epoll and says why, unless the ring is demanded") {
+  bool filtered = false;
+  std::string description, refused;
+  ErrorCode code = ErrorCode::kIo;
+  std::thread([&] {
+    filtered = refuse_io_uring();
+    EngineOptions options;
+    if (auto engine = make_engine(options)) description = (*engine)->description();
+    options.choice = EngineChoice::kIoUring;
+    if (auto engine = make_engine(options); !engine) {
+      code = engine.error().code();
+      refused = engine.error().message();
+    }
+  }).join();
+  REQUIRE(filtered);
+  CHECK(description.starts_with("epoll (this host or container does not allow io_uring"));
+  CHECK(description.find("Operation not permitted") != std::string::npos);
+  CHECK(code == ErrorCode::kPermission);
+  CHECK(refused.find("does not allow io_uring") != std::string::npos);
+}
 
 TEST_CASE("workers run what they are given on named threads") {
   for (const auto choice : {EngineChoice::kAuto, EngineChoice::kEpoll}) {

@@ -16,6 +16,12 @@ AGENT_METRICS = 15014
 AGENT_READY = 8000
 READY_LIMIT_S = 30
 
+# What ztunnel's workers run on: settings, and how the line of its start describes it. The minimum is what a kernel of 5.19 has.
+ENGINES = {"full": ({"WEFT_ENGINE": "io_uring"}, "io_uring (deferred completions, limited multishot receive)"),
+           "minimum": ({"WEFT_ENGINE": "io_uring", "WEFT_URING_FEATURES": "none"},
+                       "io_uring (immediate completions, single receives)"),
+           "epoll": ({"WEFT_ENGINE": "epoll"}, "epoll (as configured)")}
+
 # Where a program is below a build folder, and below an unpacked release.
 PLACES = {"ztunnel": ("ztunnel/ztunnel", "bin/ztunnel"),
           "weft-agent": ("cni-plugin/agent/weft-agent", "bin/weft-agent"),
@@ -50,6 +56,11 @@ def http_get(namespace, port, path, host="127.0.0.1", limit_s=2, method="GET"):
         return 0, str(problem)
 
 
+def read_file(path):
+    with open(path, errors="replace") as handle:
+        return handle.read()
+
+
 def base_env(extra):
     env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
     # Sanitizer builds and the like are steered from outside.
@@ -61,8 +72,9 @@ def base_env(extra):
 class Programs:
     """Starts programs for one lab. `folder` is the lab's private folder; processes are handed to `keep`."""
 
-    def __init__(self, prefix, folder, build, keep, log_level="info"):
+    def __init__(self, prefix, folder, build, keep, log_level="info", engine=None):
         self.prefix, self.folder, self.build, self.keep, self.log_level = prefix, folder, build, keep, log_level
+        self.engine = engine  # a word of ENGINES, or None: as ztunnel chooses
         self.state = os.path.join(folder, "state")
         self.ca_folder = os.path.join(folder, "control", "ca")
         self.tokens = os.path.join(folder, "control", "tokens")
@@ -113,6 +125,9 @@ class Programs:
     def start_ztunnel(self, node, env=None):
         process = self.start_ztunnel_unready(node, env)
         self.until_ready(process, node, ZTUNNEL_READY, "/healthz/ready")
+        if self.engine and ENGINES[self.engine][1] not in read_file(process.log):
+            raise LabError("%s does not run on the engine asked for: %s" % (process.name, ENGINES[self.engine][1]),
+                           "its log says which and why: " + process.log)
         return process
 
     def start_ztunnel_unready(self, node, env=None):
@@ -125,5 +140,6 @@ class Programs:
             "CA_ROOT_CA": os.path.join(self.ca_folder, "root-cert.pem"), "AUTH_TOKEN": token,
             "INPOD_UDS": self.zds_socket(node), "POD_NAME": "ztunnel-" + node, "POD_NAMESPACE": "istio-system",
             "SERVICE_ACCOUNT": "ztunnel", "RUST_LOG": self.log_level}
+        settings.update(ENGINES[self.engine][0] if self.engine else {})
         settings.update(env or {})
         return self.start(node, "ztunnel", [find(self.build, "ztunnel"), "proxy", "ztunnel"], settings)

@@ -14,6 +14,7 @@ BUDGET_S = 70 * 60
 FUZZ_S = 60
 # What a step may take at most, and what must be left of the budget for it to begin.
 TEST_LIMIT_S, DEMO_LIMIT_S, SANITIZER_LIMIT_S, RELEASE_LIMIT_S, SMOKE_LIMIT_S = 1800, 300, 1200, 900, 480
+ENGINES_LIMIT_S = 300
 SMOKE = ["shop"]  # the namespace suite that the release and the sanitized programs go through
 
 
@@ -45,6 +46,15 @@ def demo(run):
     if run.wanted("demo", "tools/demo --check", DEMO_LIMIT_S):
         run.report.step("tools/demo --check", [os.path.join(ROOT, "tools", "demo"), "--check", "--build",
                                                os.path.join(ROOT, "build")], DEMO_LIMIT_S)
+
+
+def engines(run):
+    """The namespace suites run on the ring in tools/test; here on what older kernels and closed containers leave of it."""
+    for engine in ("full", "minimum", "epoll"):
+        title = "namespace suites on the engine " + engine
+        if run.wanted("engines", title, ENGINES_LIMIT_S):
+            run.report.suite(title, [PYTHON, RUN_NETNS, "--build", os.path.join(ROOT, "build"), "--engine", engine] + SMOKE,
+                             ENGINES_LIMIT_S, env=environment())
 
 
 def release(run):
@@ -93,11 +103,12 @@ def sanitized_smoke(run, build):
 def main():
     parser = argparse.ArgumentParser(prog=".ci/run")
     parser.add_argument("--spent", type=float, default=0, help="seconds already used, for packages")
-    parser.add_argument("steps", nargs="*", help="only these: test demo release asan tsan fuzz")
+    parser.add_argument("steps", nargs="*", help="only these: test demo engines release asan tsan fuzz")
     args = parser.parse_args()
     run = Run(args.spent, args.steps)
     tests(run)
     demo(run)
+    engines(run)
     release(run)
     asan = sanitizer(run, "asan", "address and undefined-behaviour sanitizers", ASAN)
     if asan or run.only:
