@@ -30,6 +30,10 @@ Task<int> App::run(StopToken stop) {
   }
   if (started) {
     co_await follow_mesh();
+    auto own = co_await start_own_proxy();
+    started = std::move(own);
+  }
+  if (started) {
     state.release();
     proxy.release();
     agent_scope_.spawn(take_pods());
@@ -95,6 +99,23 @@ Task<void> App::follow_mesh() {
   }
 }
 
+Task<Result<void>> App::start_own_proxy() {
+  if (!settings_.has_own_identity()) co_return Result<void>{};
+  Worker& home = *workers_.front();
+  const zds::Pod self{.uid = settings_.pod_namespace + "/" + settings_.pod_name,
+                      .name = settings_.pod_name,
+                      .namespace_name = settings_.pod_namespace,
+                      .service_account = settings_.service_account};
+  auto started = co_await call_on<Result<void>>(loop_, home.loop(),
+                                                [&home, &self] { return home.start_own(self, own_statistics_kind()); });
+  co_return started;
+}
+
+Task<void> App::drain_own_proxy(Worker& worker) {
+  co_await call_on<void>(loop_, worker.loop(),
+                         [&worker] { return worker.stop_pod(Worker::kOwnProxy, DrainMode::kGraceful); });
+}
+
 Task<void> App::take_pods() {
   auto ended = co_await agent_->run(agent_scope_.token());
   if (ended) co_return;
@@ -107,7 +128,10 @@ Task<void> App::shut_down() {
   readiness_.begin("shutdown").leave_pending();
   agent_scope_.request_stop();
   co_await agent_scope_.join();
+  Scope draining(loop_);
+  for (auto& worker : workers_) draining.spawn(drain_own_proxy(*worker));
   if (pods_) co_await pods_->drain();
+  co_await draining.join();
   for (auto& worker : workers_) {
     Worker* raw = worker.get();
     co_await call_on<void>(loop_, raw->loop(), [raw] { return raw->stop(); });

@@ -58,9 +58,11 @@ class App {
   void place_workers();
   Result<void> serve_admin();
   Task<void> follow_mesh();
+  Task<Result<void>> start_own_proxy();
   Task<void> shut_down();
 
   Task<void> take_pods();
+  Task<void> drain_own_proxy(Worker& worker);
   Result<void> serve(const IpAddress& ip, std::uint16_t port, const char* name, admin::Handler handler);
   Result<void> serve_wildcard(std::uint16_t port, const char* name, admin::Handler handler);
   Task<admin::Response> answer_stats(admin::Request request);

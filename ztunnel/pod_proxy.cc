@@ -9,9 +9,10 @@
 
 namespace weft::ztunnel {
 
-PodProxy::PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network)
+PodProxy::PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network, const ProxyKind& kind)
     : worker_(worker),
       pod_(std::move(pod)),
+      kind_(kind),
       network_(std::move(network)),
       snapshot_changed_(worker.loop()),
       judged_policies_(worker.snapshot()->policy_revision()),
@@ -26,11 +27,14 @@ PodProxy::PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network)
 PodProxy::~PodProxy() = default;
 
 Result<void> PodProxy::start() {
-  WEFT_TRY(auto outbound, listen(kOutboundPort, "outbound"));
-  WEFT_TRY(auto plaintext, listen(kInboundPlaintextPort, "inbound plaintext"));
+  io::ListenerPtr outbound, plaintext;
+  if (!kind_.tunnels_only) {
+    WEFT_TRY(outbound, listen(kOutboundPort, "outbound"));
+    WEFT_TRY(plaintext, listen(kInboundPlaintextPort, "inbound plaintext"));
+  }
   WEFT_TRY(auto tunnels, listen(kHbonePort, "inbound"));
-  serve(std::move(outbound), serve_outbound);
-  serve(std::move(plaintext), serve_passthrough);
+  if (outbound) serve(std::move(outbound), serve_outbound);
+  if (plaintext) serve(std::move(plaintext), serve_passthrough);
   serve(std::move(tunnels), serve_tunnels);
   return {};
 }
@@ -38,8 +42,8 @@ Result<void> PodProxy::start() {
 Result<io::ListenerPtr> PodProxy::listen(std::uint16_t port, const char* component) {
   const Settings& set = settings();
   const bool is_tunnel_port = port == kHbonePort;
-  const io::ListenOptions options{.mark = set.packet_mark,
-                                  .reuse_port = set.inpod_port_reuse,
+  const io::ListenOptions options{.mark = kind_.listen_mark,
+                                  .reuse_port = kind_.reuse_port,
                                   .keepalive = is_tunnel_port ? std::nullopt : set.keepalive,
                                   .want_original_destination = !is_tunnel_port};
   auto listener = network_->listen({IpAddress::any(set.ipv6_enabled), port}, options);
@@ -51,9 +55,9 @@ Result<io::ListenerPtr> PodProxy::listen(std::uint16_t port, const char* compone
     return fail(std::move(listener).error().within("failed to bind to address " + wanted.to_string()));
   }
   bool transparent = false;
-  if (set.original_source != OriginalSource::kNever) {
+  if (kind_.original_source != OriginalSource::kNever) {
     auto done = (*listener)->set_transparent();
-    if (!done && set.original_source == OriginalSource::kRequired) return fail(std::move(done).error());
+    if (!done && kind_.original_source == OriginalSource::kRequired) return fail(std::move(done).error());
     transparent = done.has_value();
   }
   keeps_source_ = transparent;
@@ -102,7 +106,7 @@ void PodProxy::on_snapshot() {
   evict_gone_destinations();
   if (auto local = snapshot().local_workload(pod_.namespace_name, pod_.name, pod_.service_account, settings().node_name))
     last_workload_ = std::move(local);
-  if (snapshot().policy_revision() == judged_policies_ || !last_workload_) return;
+  if (!kind_.rechecks_policies || !last_workload_ || snapshot().policy_revision() == judged_policies_) return;
   judged_policies_ = snapshot().policy_revision();
   const auto cut = connections_.recheck([this](const InboundConnection& connection) {
     return model::authorize(
@@ -169,7 +173,7 @@ Task<Result<std::shared_ptr<const tls::Context>>> PodProxy::tls_context(StopToke
 }
 
 io::ConnectOptions PodProxy::connect_options() const {
-  return {.mark = settings().packet_mark, .keepalive = settings().keepalive};
+  return {.mark = kind_.connect_mark, .keepalive = settings().keepalive};
 }
 
 http2::Settings PodProxy::http2_settings() const {

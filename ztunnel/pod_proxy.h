@@ -1,4 +1,5 @@
-// The proxy of one pod: its listeners inside the pod's network namespace, its connections, its tunnels to others.
+// The proxy of one pod: its listeners, its connections, its tunnels to others. What else a process serves looks like a pod
+// here and differs by its kind.
 //
 // Thread: the home worker's. A connection's task runs in the pod's scope and may use everything here until it ends.
 #pragma once
@@ -12,6 +13,7 @@
 #include "lib/tls/context.h"
 #include "ztunnel/access_record.h"
 #include "ztunnel/connections.h"
+#include "ztunnel/proxy_kind.h"
 #include "ztunnel/worker.h"
 
 namespace weft::ztunnel {
@@ -23,8 +25,8 @@ inline constexpr Duration kWorkloadTimeout = std::chrono::seconds(5);
 
 class PodProxy {
  public:
-  // `network` is the pod's. `worker` outlives the proxy.
-  PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network);
+  // `network` is the one that the listeners are in. `worker` outlives the proxy.
+  PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network, const ProxyKind& kind);
   ~PodProxy();
 
   // Opens the listeners and begins to accept: on return the pod's ports answer. All of them or none.
@@ -71,6 +73,7 @@ class PodProxy {
 
   Worker& worker_;
   const zds::Pod pod_;
+  const ProxyKind kind_;
   const io::NetworkPtr network_;
   bool keeps_source_ = false;
   Event snapshot_changed_;

@@ -31,11 +31,18 @@ void Worker::on_snapshot(const model::SnapshotPtr& snapshot) {
 Task<Result<void>> Worker::start_pod(std::uint64_t id, zds::Pod pod, const Fd& netns) {
   auto network = networks_.in_namespace(netns);
   if (!network) co_return fail(std::move(network).error());
-  auto proxy = std::make_unique<PodProxy>(*this, std::move(pod), std::move(*network));
-  auto started = proxy->start();
-  if (!started) co_return started;
+  co_return start(id, std::move(pod), std::move(*network), pod_kind(settings_));
+}
+
+Task<Result<void>> Worker::start_own(zds::Pod pod, ProxyKind kind) {
+  co_return start(kOwnProxy, std::move(pod), networks_.own(), kind);
+}
+
+Result<void> Worker::start(std::uint64_t id, zds::Pod pod, io::NetworkPtr network, const ProxyKind& kind) {
+  auto proxy = std::make_unique<PodProxy>(*this, std::move(pod), std::move(network), kind);
+  WEFT_TRY_VOID(proxy->start());
   pods_[id] = std::move(proxy);
-  co_return Result<void>{};
+  return {};
 }
 
 Task<void> Worker::stop_pod(std::uint64_t id, DrainMode mode) {

@@ -17,6 +17,7 @@
 #include "ztunnel/connections.h"
 #include "ztunnel/identities.h"
 #include "ztunnel/open_connections.h"
+#include "ztunnel/proxy_kind.h"
 #include "ztunnel/settings.h"
 #include "ztunnel/traffic.h"
 
@@ -39,6 +40,8 @@ enum class DrainMode {
 
 class Worker {
  public:
+  static constexpr std::uint64_t kOwnProxy = 0;
+
   // All references outlive the worker.
   Worker(Loop& loop, io::NetworkFactory& networks, const Settings& settings, Identities& identities,
          TrafficFamilies& families);
@@ -47,10 +50,12 @@ class Worker {
   // The pods' snapshot is from now on what `mesh` publishes.
   Task<void> follow(Published<model::Snapshot>& mesh);
 
-  // Opens the pod's listeners inside `netns` and serves. `id` names this proxy; a pod that moved to another namespace has
-  // two for a while. Errors: what binding said.
+  // Opens the pod's listeners inside `netns` and serves. `id` names this proxy, and is not kOwnProxy; a pod that moved to
+  // another namespace has two for a while. Errors: what binding said.
   Task<Result<void>> start_pod(std::uint64_t id, zds::Pod pod, const Fd& netns);
-  // Returns when every connection of the pod has ended.
+  // The same for the process itself, in its own namespace, as kOwnProxy.
+  Task<Result<void>> start_own(zds::Pod pod, ProxyKind kind);
+  // Returns when every connection of the pod has ended; at once when there is no such proxy.
   Task<void> stop_pod(std::uint64_t id, DrainMode mode);
   // Every pod that lives here, with its connections of this moment.
   Task<std::vector<PodReport>> report();
@@ -67,6 +72,7 @@ class Worker {
 
  private:
   void on_snapshot(const model::SnapshotPtr& snapshot);
+  Result<void> start(std::uint64_t id, zds::Pod pod, io::NetworkPtr network, const ProxyKind& kind);
 
   Loop& loop_;
   io::NetworkFactory& networks_;
