@@ -1,9 +1,20 @@
 #include "lib/hbone/accept.h"
 
+#include <algorithm>
+
 #include "lib/async/scope.h"
 
 namespace weft::hbone {
 namespace {
+
+// Methods are short; a longer one is cut for the log.
+constexpr std::size_t kMethodShownMax = 40;
+
+std::string printable(std::string_view text) {
+  std::string shown(text.substr(0, kMethodShownMax));
+  std::replace_if(shown.begin(), shown.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return shown;
+}
 
 std::string_view status_of(Refusal why) {
   switch (why) {
@@ -12,6 +23,13 @@ std::string_view status_of(Refusal why) {
     case Refusal::kUnavailable: return "503";
   }
   return "503";
+}
+
+// Empty for a plain CONNECT. The extended one (RFC 8441) asks for another protocol.
+std::string why_no_tunnel(const http2::Headers& request) {
+  const auto* method = http2::find(request, ":method");
+  if (!method || *method != "CONNECT") return "expected method CONNECT, got " + printable(method ? *method : "");
+  return http2::find(request, ":protocol") ? "expected method CONNECT, got CONNECT for another protocol" : "";
 }
 
 }  // namespace
@@ -31,15 +49,14 @@ void IncomingTunnel::refuse(Refusal why) {
 }
 
 Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler,
-                         StopToken drain, StopToken stop) {
+                         StopToken drain, StopToken stop, OnNoTunnel on_no_tunnel) {
   auto connection = http2::Connection::create(loop, http2::Role::kServer, settings, std::move(transport));
   Scope tunnels(loop, stop);
-  connection->on_request([&tunnels, &handler](http2::StreamPtr stream) {
-    const auto* method = http2::find(stream->request(), ":method");
-    // Extended CONNECT (RFC 8441) is another protocol.
-    const bool plain_connect = method && *method == "CONNECT" && !http2::find(stream->request(), ":protocol");
+  connection->on_request([&tunnels, &handler, &on_no_tunnel](http2::StreamPtr stream) {
+    const std::string problem = why_no_tunnel(stream->request());
     IncomingTunnel tunnel(std::move(stream));
-    if (!plain_connect) {
+    if (!problem.empty()) {
+      if (on_no_tunnel) on_no_tunnel(problem);
       tunnel.refuse(Refusal::kBadRequest);
       return;
     }

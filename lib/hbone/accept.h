@@ -33,10 +33,13 @@ class IncomingTunnel {
   http2::StreamPtr stream_;
 };
 
+using TunnelHandler = std::function<Task<void>(IncomingTunnel tunnel, StopToken stop)>;
+// Hears what was wrong with a request that no handler sees.
+using OnNoTunnel = std::function<void(std::string_view problem)>;
+
 // Serves the connection until it is over; then waits for the handlers. Anything but CONNECT is answered 400 here.
 // `drain`: no new requests from then on, open tunnels go on. `stop`: everything ends, handlers see their token.
-using TunnelHandler = std::function<Task<void>(IncomingTunnel tunnel, StopToken stop)>;
 Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler,
-                         StopToken drain, StopToken stop);
+                         StopToken drain, StopToken stop, OnNoTunnel on_no_tunnel = {});
 
 }  // namespace weft::hbone

@@ -10,13 +10,19 @@ ErrorCode code_of(std::string_view status) {
   return ErrorCode::kProtocol;
 }
 
+Error of_http2(Error error) {
+  if (!error.message().starts_with("h2 failed") && error.code() != ErrorCode::kCancelled)
+    error = std::move(error).within("h2 failed");
+  return std::move(error).on(Side::kUpstream);
+}
+
 }  // namespace
 
 Task<Result<Tunnel>> connect(http2::Connection& connection, http2::Headers request, StopToken stop) {
   auto stream = connection.open(request, http2::Stream::Body::kFollows);
-  if (!stream) co_return fail(std::move(stream).error().on(Side::kUpstream));
+  if (!stream) co_return fail(of_http2(std::move(stream).error()));
   auto response = co_await (*stream)->response(stop);
-  if (!response) co_return fail(std::move(response).error().on(Side::kUpstream));
+  if (!response) co_return fail(of_http2(std::move(response).error()));
   const auto* found = http2::find(*response, ":status");
   const std::string status = found ? *found : std::string();
   if (status != "200") {

@@ -50,8 +50,10 @@ std::optional<std::string> Judged::refusal(const model::Workload& local) const {
 Task<Result<io::StreamPtr>> connect_application(PodProxy& pod, SocketAddress caller, SocketAddress application,
                                                 StopToken stop) {
   io::ConnectOptions options = pod.connect_options();
-  // A pod that calls itself keeps its address anyway; addresses of two families cannot share a socket.
-  if (pod.keeps_source() && caller.ip() != application.ip() && caller.ip().is_v4() == application.ip().is_v4())
+  // A pod that calls itself keeps its address anyway; addresses of two families cannot share a socket, and loopback talks to
+  // nobody outside.
+  if (pod.keeps_source() && caller.ip() != application.ip() && caller.ip().is_v4() == application.ip().is_v4() &&
+      !application.ip().is_loopback())
     options.spoofed_source = caller.ip();
   Deadline deadline(pod.loop(), kConnectTimeout, stop);
   auto socket = co_await pod.network().connect(application, options, deadline.token());

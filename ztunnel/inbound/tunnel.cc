@@ -48,6 +48,12 @@ Parties parties_of(PodProxy& pod, const Peer& peer, const hbone::ReceivedRequest
   return parties;
 }
 
+// Where the application listens. One that wants a PROXY header is told the addresses by it and may stay on loopback.
+SocketAddress listening_at(const PodProxy& pod, const model::Admission& admission) {
+  if (!admission.proxy_protocol || !pod.settings().localhost_app_tunnel) return admission.upstream;
+  return {IpAddress::loopback(admission.upstream.ip().is_v6()), admission.upstream.port()};
+}
+
 // One tunnel. Every refusal has its status and its record here and nowhere else.
 Task<void> serve_tunnel(PodProxy& pod, Peer peer, hbone::IncomingTunnel tunnel) {
   auto target = model::parse_authority(tunnel.request().authority);
@@ -68,7 +74,7 @@ Task<void> serve_tunnel(PodProxy& pod, Peer peer, hbone::IncomingTunnel tunnel) 
     tunnel.refuse(hbone::Refusal::kUnauthorized);
     co_return record.finish(Failure{ResponseFlag::kDeny, std::move(*why)});
   }
-  auto application = co_await connect_application(pod, peer.address, admission.upstream, judged.stop_token());
+  auto application = co_await connect_application(pod, peer.address, listening_at(pod, admission), judged.stop_token());
   if (!application) {
     tunnel.refuse(hbone::Refusal::kUnavailable);
     if (judged.cut_by_policy()) co_return record.finish(Failure{ResponseFlag::kDeny, kClosedByPolicyChange});
@@ -119,9 +125,12 @@ Task<void> serve_tunnels(PodProxy& pod, io::Accepted accepted) {
   auto ended = co_await hbone::serve(
       pod.loop(), pod.http2_settings(), std::move(secured),
       [&pod, &peer](hbone::IncomingTunnel tunnel, StopToken) { return serve_tunnel(pod, peer, std::move(tunnel)); },
-      pod.drain_token(), pod.stop_token());
+      pod.drain_token(), pod.stop_token(),
+      [&peer](std::string_view problem) {
+        log_early_refusal(Reporter::kDestination, peer.address, peer.arrived, std::string(problem));
+      });
   if (!ended && ended.error().code() == ErrorCode::kProtocol)
-    log_early_refusal(Reporter::kDestination, peer.address, peer.arrived, "h2 failed: " + ended.error().message());
+    log_early_refusal(Reporter::kDestination, peer.address, peer.arrived, ended.error().message());
 }
 
 }  // namespace weft::ztunnel
