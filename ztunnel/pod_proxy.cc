@@ -44,6 +44,7 @@ Result<io::ListenerPtr> PodProxy::listen(std::uint16_t port, const char* compone
   const bool is_tunnel_port = port == kHbonePort;
   const io::ListenOptions options{.mark = kind_.listen_mark,
                                   .reuse_port = kind_.reuse_port,
+                                  .backlog = kListenBacklog,
                                   .keepalive = is_tunnel_port ? std::nullopt : set.keepalive,
                                   .want_original_destination = !is_tunnel_port};
   auto listener = network_->listen({IpAddress::any(set.ipv6_enabled), port}, options);
@@ -85,18 +86,26 @@ Task<void> PodProxy::accept_all(io::Listener& listener, Serve serve) {
   }
 }
 
+Task<void> PodProxy::leave_ports() {
+  for (auto& listener : listeners_) listener->yield_port();
+  auto waited = co_await sleep_for(loop(), std::min(kHandshakeGrace, settings().termination_deadline), scope_.token());
+  (void)waited;
+  for (auto& listener : listeners_) listener->finish();
+}
+
 Task<void> PodProxy::stop(DrainMode mode) {
-  accepting_.request_stop();
-  for (auto& listener : listeners_) listener->close();
-  co_await accepting_.join();
-  listeners_.clear();
   drain_.request_stop();
-  Timer force(mode == DrainMode::kGraceful ? Timer([this] { scope_.request_stop(); }) : Timer([] {}));
+  Timer force([this] { scope_.request_stop(); });
   if (mode == DrainMode::kGraceful) {
     loop().arm(force, loop().now() + settings().termination_deadline);
+    co_await leave_ports();
   } else {
+    accepting_.request_stop();
+    for (auto& listener : listeners_) listener->close();
     scope_.request_stop();
   }
+  co_await accepting_.join();
+  listeners_.clear();
   co_await scope_.join();
   co_await pool_.close();
 }

@@ -22,6 +22,11 @@ namespace weft::ztunnel {
 inline constexpr Duration kConnectTimeout = std::chrono::seconds(10);
 // How long a connection waits for the control plane to tell of its own pod.
 inline constexpr Duration kWorkloadTimeout = std::chrono::seconds(5);
+// Connections of a pod that wait to be accepted, a port: a burst while its worker is busy or stopped. The kernel cuts it to
+// net.core.somaxconn (4096) and needs some 2 KiB for each.
+inline constexpr int kListenBacklog = 1024;
+// How long a drain takes in peers whose handshake had begun: one lost packet of it is sent again after a second.
+inline constexpr Duration kHandshakeGrace = std::chrono::milliseconds(1200);
 
 class PodProxy {
  public:
@@ -31,7 +36,9 @@ class PodProxy {
 
   // Opens the listeners and begins to accept: on return the pod's ports answer. All of them or none.
   Result<void> start();
-  // Ends accepting, then the connections as `mode` says; returns when all are gone. Call once, also after a failed start.
+  // Ends accepting, then the connections as `mode` says; returns when all are gone. Call once, also after a failed start. A
+  // graceful stop resets nobody who is queued: it leaves new connections to a newer ztunnel on the same ports and serves
+  // those that came before.
   Task<void> stop(DrainMode mode);
 
   // The worker's snapshot has changed.
@@ -66,6 +73,7 @@ class PodProxy {
   using Serve = Task<void> (*)(PodProxy& pod, io::Accepted accepted);
   Result<io::ListenerPtr> listen(std::uint16_t port, const char* component);
   void serve(io::ListenerPtr listener, Serve serve);
+  Task<void> leave_ports();
   Task<void> accept_all(io::Listener& listener, Serve serve);
   Task<Result<certs::CredentialsPtr>> credentials(model::Identity identity, StopToken stop);
   Task<Result<io::StreamPtr>> dial(const hbone::PoolKey& key, StopToken stop);

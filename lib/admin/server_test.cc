@@ -30,6 +30,8 @@ class PipeListener final : public io::Listener {
     co_return std::move(accepted);
   }
   void close() override { closed_ = true; }
+  void yield_port() override {}
+  void finish() override { close(); }
   SocketAddress address() const override { return {}; }
   Result<void> set_transparent() override { return {}; }
 

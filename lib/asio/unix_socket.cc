@@ -21,6 +21,12 @@ class UnixListener final : public io::Listener {
     path_.clear();
     inner_->close();
   }
+  void yield_port() override {}
+  void finish() override {
+    if (!path_.empty()) ::unlink(path_.c_str());
+    path_.clear();
+    inner_->finish();
+  }
   SocketAddress address() const override { return {}; }
   Result<void> set_transparent() override { return fail(ErrorCode::kUnsupported, "a Unix socket has no IP options"); }
 

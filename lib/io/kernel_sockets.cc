@@ -71,6 +71,25 @@ Result<Fd> KernelSockets::listening(const SocketAddress& address, const ListenOp
   return fd;
 }
 
+void yield_port(int fd) {
+  if (auto done = linux::prefer_newer_socket(fd); !done)
+    WEFT_LOG(kDebug, "socket", "port not yielded to a newer listener", {"error", done.error().message()});
+}
+
+std::vector<Fd> take_queued(int fd, linux::Blocking accepted) {
+  const int flags = SOCK_CLOEXEC | (accepted == linux::Blocking::kNo ? SOCK_NONBLOCK : 0);
+  std::vector<Fd> queued;
+  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+  for (;;) {
+    Fd next(::accept4(fd, nullptr, nullptr, flags));
+    if (next) {
+      queued.push_back(std::move(next));
+    } else if (errno != EINTR && errno != ECONNABORTED) {
+      return queued;
+    }
+  }
+}
+
 Result<Accepted> describe_accepted(int fd, const ListenOptions& options) {
   WEFT_TRY_VOID(linux::set_nodelay(fd));
   WEFT_TRY_VOID(apply_keepalive(fd, options.keepalive));

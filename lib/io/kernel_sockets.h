@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "lib/io/network.h"
 #include "lib/linux/socket_options.h"
@@ -30,6 +31,12 @@ class KernelSockets {
   linux::Blocking blocking_;
   Fd netns_;  // none: the own namespace
 };
+
+// Listener::yield_port() of a listening socket. A kernel that cannot is no worse than before; it is logged.
+void yield_port(int fd);
+// Every connection that waits in the queue of a listening socket, which is non-blocking from then on. Those for which there
+// is no descriptor stay.
+std::vector<Fd> take_queued(int fd, linux::Blocking accepted);
 
 // Options of a socket that accept(2) returned, and the addresses it stands for (`stream` is left empty). An error means that
 // the peer is gone already.

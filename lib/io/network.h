@@ -61,8 +61,14 @@ class Listener {
   // The next connection. kCancelled after close() or when stopped. Running out of descriptors pauses accepting and is not
   // an error. One call at a time.
   virtual Task<Result<Accepted>> accept(StopToken stop) = 0;
-  // Stops listening now; idempotent.
+  // Stops listening now, whoever is queued is reset; idempotent.
   virtual void close() = 0;
+  // Connections that begin from now on go to a newer listener of the same port (reuse_port) where there is one; those that
+  // have begun still come here. Without one nothing changes.
+  virtual void yield_port() = 0;
+  // Stops listening now, but accept() hands out whoever is queued before it says kCancelled. A peer in the middle of its
+  // handshake is reset: give it a moment between yield_port() and this.
+  virtual void finish() = 0;
   virtual SocketAddress address() const = 0;
   // Sets IP_TRANSPARENT on the listening socket (accepted sockets inherit it): allows connections to be made on behalf of
   // foreign addresses and TPROXY delivery. kPermission without CAP_NET_ADMIN.

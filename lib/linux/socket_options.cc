@@ -1,5 +1,6 @@
 #include "lib/linux/socket_options.h"
 
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -47,6 +48,15 @@ Result<void> set_mark(int fd, std::uint32_t mark) {
 Result<void> set_nodelay(int fd) { return set(fd, IPPROTO_TCP, TCP_NODELAY, 1, "TCP_NODELAY"); }
 Result<void> set_reuse_address(int fd) { return set(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR"); }
 Result<void> set_reuse_port(int fd) { return set(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT"); }
+
+Result<void> prefer_newer_socket(int fd) {
+  // The group's sockets are numbered by age. A number that does not exist means: choose as without a program.
+  sock_filter second[] = {BPF_STMT(BPF_RET | BPF_K, 1)};
+  const sock_fprog program{.len = 1, .filter = second};
+  if (::setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) == 0) return {};
+  return fail_errno(errno, "SO_ATTACH_REUSEPORT_CBPF");
+}
+
 Result<void> set_dual_stack(int fd) { return set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0, "IPV6_V6ONLY"); }
 
 Result<void> set_keepalive(int fd, std::chrono::nanoseconds time, std::chrono::nanoseconds interval, int retries) {

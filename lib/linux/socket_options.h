@@ -26,6 +26,10 @@ Result<void> set_mark(int fd, std::uint32_t mark);
 Result<void> set_nodelay(int fd);
 Result<void> set_reuse_address(int fd);
 Result<void> set_reuse_port(int fd);
+// `fd` listens with SO_REUSEPORT. When one more socket listens on its port, connections that begin from now on go to that
+// one; half-open and queued ones stay. Alone it goes on as before. With three sockets the kernel's order, which this relies
+// on, is no longer that of their age: connections may then go to either (net/core/sock_reuseport.c, reuseport_select_sock).
+Result<void> prefer_newer_socket(int fd);
 // IPV6_V6ONLY off: an unspecified IPv6 listener serves both families.
 Result<void> set_dual_stack(int fd);
 // Probes after `time` of silence, every `interval`, `retries` times; rounded up to whole seconds.

@@ -21,7 +21,7 @@ class ListenerState final : public Operation, public DescriptorWaiter {
   ListenerState(Loop& loop, Fd fd) : loop_(loop), fd_(fd.release()), pause_over_([this] { descriptor_closed(); }) {}
 
   void accept_more() {
-    if (accepting_ || closed_ || paused_ || accepted_.size() >= kAcceptedMax) return;
+    if (accepting_ || closed_ || finished_ || paused_ || accepted_.size() >= kAcceptedMax) return;
     accepting_ = true;
     ++references_;
     io_uring_prep_multishot_accept(loop_.prepare(*this), fd_, nullptr, nullptr, SOCK_CLOEXEC);
@@ -42,7 +42,7 @@ class ListenerState final : public Operation, public DescriptorWaiter {
       pause(-result);
     }
     // Anything else concerns a connection that is gone already (accept(2)), or is the listener's own end.
-    if (waiting_ && (!accepted_.empty() || closed_)) {
+    if (waiting_ && (!accepted_.empty() || at_end())) {
       std::exchange(waiting_, nullptr).resume();
     } else if (waiting_) {
       accept_more();
@@ -69,6 +69,20 @@ class ListenerState final : public Operation, public DescriptorWaiter {
     wake();
   }
 
+  void finish() {
+    if (closed_ || finished_) return;
+    finished_ = true;
+    for (auto& fd : io::take_queued(fd_, linux::Blocking::kYes)) accepted_.push_back(std::move(fd));
+    ::shutdown(fd_, SHUT_RDWR);
+    pause_over_.cancel();
+    unlink();
+    if (accepting_) loop_.cancel(*this);  // what it has delivered by then is queued as well
+    wake();
+  }
+
+  // Nothing more will come.
+  bool at_end() const { return closed_ || (finished_ && !accepting_ && accepted_.empty()); }
+
   void wake() {
     if (waiting_) loop_.post([waiting = std::exchange(waiting_, nullptr)] { waiting.resume(); });
   }
@@ -78,7 +92,7 @@ class ListenerState final : public Operation, public DescriptorWaiter {
 
   struct NextAccepted {
     ListenerState& state;
-    bool await_ready() const { return !state.accepted_.empty() || state.closed_; }
+    bool await_ready() const { return !state.accepted_.empty() || state.at_end(); }
     void await_suspend(std::coroutine_handle<> handle) { state.waiting_ = handle; }
     void await_resume() const {}
   };
@@ -86,6 +100,7 @@ class ListenerState final : public Operation, public DescriptorWaiter {
   Loop& loop_;
   const int fd_;
   bool closed_ = false;
+  bool finished_ = false;
   std::deque<Fd> accepted_;
 
  private:
@@ -119,7 +134,7 @@ class SocketListener final : public io::Listener {
     ListenerState& state = *state_;
     StopCallback on_stop(stop, [&state] { state.wake(); });
     for (;;) {
-      if (state.closed_ || stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "listener closed");
+      if (state.at_end() || stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "listener closed");
       state.accept_more();
       ListenerState::NextAccepted next{state};
       co_await next;
@@ -137,6 +152,8 @@ class SocketListener final : public io::Listener {
   }
 
   void close() override { state_->close(); }
+  void yield_port() override { io::yield_port(state_->fd_); }
+  void finish() override { state_->finish(); }
   SocketAddress address() const override { return address_; }
   Result<void> set_transparent() override { return linux::set_transparent(state_->fd_); }
 

@@ -2,7 +2,7 @@
 
 A suite is a module suite_NAME.py with SCENARIO (a folder below tests/scenarios) or objects(), optionally MESH = False and
 unavailable() (why it cannot be tried here, or None), and cases: functions decorated with @case("sentence"). A case receives the
-Mesh and fails by raising."""
+Mesh and fails by raising; text that it returns, such as counts, is printed."""
 import copy
 import os
 import socket
@@ -138,9 +138,10 @@ class Mesh:
 
 
 def get(sock, path="/"):
-    """One GET on an open connection; returns the status line, or what went wrong as text."""
+    """One GET on an open connection (None: it was sent already); returns the status line, or what went wrong as text."""
     try:
-        sock.sendall(("GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path).encode())
+        if path:
+            sock.sendall(("GET %s HTTP/1.1\r\nhost: x\r\n\r\n" % path).encode())
         reply = b""
         while b"\r\n\r\n" not in reply:
             part = sock.recv(65536)

@@ -80,11 +80,11 @@ def run_suite(name, module, cases, build, engine, tally):
             began = time.monotonic()
             title = "%s: %s" % (name, function.sentence)
             try:
-                function(mesh)
+                said = function(mesh)
                 ended = matrix.all_alive(lab)
                 if ended:
                     raise AssertionError("ended by itself: " + ", ".join(ended))
-                tally.line("ok", title, time.monotonic() - began)
+                tally.line("ok", title, time.monotonic() - began, said or "")
             except Skip as why:
                 tally.line("skipped", title, time.monotonic() - began, str(why))
             except Exception as problem:  # whatever a case raises is its failure

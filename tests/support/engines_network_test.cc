@@ -98,6 +98,108 @@ Task<void> listener_close(Engine& engine) {
   CHECK(stopped.error().code() == ErrorCode::kCancelled);
 }
 
+Task<void> finish_hands_out(Engine& engine) {
+  auto network = engine.networks().own();
+  ListenOptions options;
+  options.backlog = 600;
+  auto listener = network->listen(kLoopback, options);
+  REQUIRE(listener);
+  std::vector<StreamPtr> clients;
+  for (int i = 0; i < 500; ++i) {
+    auto client = co_await network->connect((*listener)->address(), {}, {});
+    REQUIRE(client);
+    clients.push_back(std::move(*client));
+  }
+  // One is taken, so that the engine has begun to accept; the others are queued, some here and some in the kernel.
+  auto first = co_await (*listener)->accept({});
+  REQUIRE(first);
+  (*listener)->finish();
+  auto late = co_await network->connect((*listener)->address(), {}, {});
+  CHECK(!late);
+  std::vector<StreamPtr> servers;
+  servers.push_back(std::move(first->stream));
+  for (;;) {
+    auto accepted = co_await (*listener)->accept({});
+    if (!accepted) {
+      CHECK(accepted.error().code() == ErrorCode::kCancelled);
+      break;
+    }
+    servers.push_back(std::move(accepted->stream));
+  }
+  REQUIRE(servers.size() == clients.size());
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    auto written = co_await servers[i]->write(BufferChain(Buffer::copy_of("x")));
+    REQUIRE(written);
+  }
+  for (auto& client : clients) {
+    auto got = co_await client->read(10);
+    REQUIRE(got);
+    CHECK(got->to_string() == "x");
+  }
+}
+
+Task<void> finish_while_waiting(Engine& engine) {
+  auto network = engine.networks().own();
+  auto listener = network->listen(kLoopback, {});
+  REQUIRE(listener);
+  int count = 0;
+  std::optional<ErrorCode> end;
+  Scope scope(engine.loop());
+  scope.spawn(accept_until_closed(**listener, count, end));
+  co_await settle(engine);
+  (*listener)->finish();
+  (*listener)->finish();
+  co_await scope.join();
+  CHECK(count == 0);
+  CHECK(end == ErrorCode::kCancelled);
+}
+
+Task<void> dial_many(Network& network, SocketAddress address, int times, std::vector<StreamPtr>& clients) {
+  for (int i = 0; i < times; ++i) {
+    auto client = co_await network.connect(address, {}, {});
+    if (client) clients.push_back(std::move(*client));
+  }
+}
+
+Task<void> accept_counting(Listener& listener, int& count) {
+  for (;;) {
+    auto accepted = co_await listener.accept({});
+    if (!accepted) co_return;
+    ++count;
+  }
+}
+
+Task<void> port_is_handed_over(Engine& engine) {
+  auto network = engine.networks().own();
+  ListenOptions options;
+  options.reuse_port = true;
+  options.backlog = 600;
+  auto older = network->listen(kLoopback, options);
+  REQUIRE(older);
+  const auto address = (*older)->address();
+  Scope scope(engine.loop());
+  int with_older = 0, with_newer = 0;
+  std::vector<StreamPtr> clients;
+  (*older)->yield_port();  // alone: nothing changes
+  co_await dial_many(*network, address, 20, clients);
+  auto newer = network->listen(address, options);
+  REQUIRE(newer);
+  scope.spawn(accept_counting(**older, with_older));
+  scope.spawn(accept_counting(**newer, with_newer));
+  (*older)->yield_port();
+  co_await dial_many(*network, address, 100, clients);
+  co_await settle(engine);
+  CHECK(with_older == 20);
+  CHECK(with_newer == 100);
+  (*older)->finish();
+  co_await dial_many(*network, address, 20, clients);
+  co_await settle(engine);
+  CHECK(with_newer == 120);
+  (*newer)->close();
+  co_await scope.join();
+  CHECK(clients.size() == 140);
+}
+
 Task<void> one_echo_client(Network& network, SocketAddress address, int number, int& good) {
   auto stream = co_await network.connect(address, {}, {});
   if (!stream) co_return;
@@ -242,6 +344,11 @@ TEST_CASE("sockets live in the namespace they were made in") { on_every_engine(o
 TEST_CASE("nobody listening is a refusal") { on_every_engine(refused); }
 TEST_CASE("a connect that hangs ends with its deadline") { on_every_engine(connect_cancelled); }
 TEST_CASE("a closed listener ends its accept and refuses") { on_every_engine(listener_close); }
+TEST_CASE("a listener that finishes hands out everyone who is queued") { on_every_engine(finish_hands_out); }
+TEST_CASE("a listener that finishes ends an accept that waits") { on_every_engine(finish_while_waiting); }
+TEST_CASE("a listener that yields its port leaves what begins later to a newer one") {
+  on_every_engine(port_is_handed_over);
+}
 TEST_CASE("an accepted connection knows its addresses") { on_every_engine(addresses); }
 TEST_CASE("running out of descriptors pauses accepting") { on_every_engine(out_of_descriptors, true); }
 TEST_CASE("two thousand connections at once") {

@@ -122,15 +122,17 @@ class Programs:
         self.until_ready(process, node, AGENT_READY, "/readyz")
         return process
 
-    def start_ztunnel(self, node, env=None):
-        process = self.start_ztunnel_unready(node, env)
-        self.until_ready(process, node, ZTUNNEL_READY, "/healthz/ready")
+    def start_ztunnel(self, node, env=None, place=None):
+        """`place`: another namespace to run in, where the node's own ztunnel has the status ports; it serves the node's pods
+        all the same."""
+        process = self.start_ztunnel_unready(node, env, place)
+        self.until_ready(process, place or node, ZTUNNEL_READY, "/healthz/ready")
         if self.engine and ENGINES[self.engine][1] not in read_file(process.log):
             raise LabError("%s does not run on the engine asked for: %s" % (process.name, ENGINES[self.engine][1]),
                            "its log says which and why: " + process.log)
         return process
 
-    def start_ztunnel_unready(self, node, env=None):
+    def start_ztunnel_unready(self, node, env=None, place=None):
         token = os.path.join(self.tokens, node)
         wait_for("the authority to write the token of " + node, lambda: os.path.exists(token), READY_LIMIT_S,
                  "read " + os.path.join(self.folder, fabric.CONTROL, "weft-certs.log"))
@@ -142,4 +144,4 @@ class Programs:
             "SERVICE_ACCOUNT": "ztunnel", "RUST_LOG": self.log_level}
         settings.update(ENGINES[self.engine][0] if self.engine else {})
         settings.update(env or {})
-        return self.start(node, "ztunnel", [find(self.build, "ztunnel"), "proxy", "ztunnel"], settings)
+        return self.start(place or node, "ztunnel", [find(self.build, "ztunnel"), "proxy", "ztunnel"], settings)

@@ -16,6 +16,7 @@ FUZZ_S = 60
 TEST_LIMIT_S, DEMO_LIMIT_S, SANITIZER_LIMIT_S, RELEASE_LIMIT_S, SMOKE_LIMIT_S = 1800, 300, 1200, 900, 480
 ENGINES_LIMIT_S = 300
 SMOKE = ["shop"]  # the namespace suite that the release and the sanitized programs go through
+ENGINE_SUITES = ["shop", "fidelity"]
 
 
 class Run:
@@ -53,7 +54,7 @@ def engines(run):
     for engine in ("full", "minimum", "epoll"):
         title = "namespace suites on the engine " + engine
         if run.wanted("engines", title, ENGINES_LIMIT_S):
-            run.report.suite(title, [PYTHON, RUN_NETNS, "--build", os.path.join(ROOT, "build"), "--engine", engine] + SMOKE,
+            run.report.suite(title, [PYTHON, RUN_NETNS, "--build", os.path.join(ROOT, "build"), "--engine", engine] + ENGINE_SUITES,
                              ENGINES_LIMIT_S, env=environment())
 
 

@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <deque>
 
 #include "lib/asio/detail/descriptor.h"
 #include "lib/asio/stream.h"
@@ -30,8 +31,15 @@ class SocketListener final : public io::Listener {
   Task<Result<io::Accepted>> accept(StopToken stop) override {
     StopCallback on_stop(stop, [this] { wake(); });
     for (;;) {
-      if (closed_ || stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "listener closed");
-      Fd fd(::accept4(descriptor_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (closed_ || stop.stop_requested() || (finished_ && queued_.empty()))
+        co_return fail(ErrorCode::kCancelled, "listener closed");
+      Fd fd;
+      if (finished_) {
+        fd = std::move(queued_.front());
+        queued_.pop_front();
+      } else {
+        fd = Fd(::accept4(descriptor_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      }
       const int os_error = errno;
       if (fd) {
         Result<io::Accepted> accepted = io::Accepted();
@@ -58,8 +66,19 @@ class SocketListener final : public io::Listener {
     if (closed_) return;
     closed_ = true;
     ::shutdown(descriptor_.fd(), SHUT_RDWR);  // stops listening now, whoever else holds the socket
+    queued_.clear();
     wake();
     descriptor_.close();
+  }
+
+  void yield_port() override { io::yield_port(descriptor_.fd()); }
+
+  void finish() override {
+    if (closed_ || finished_) return;
+    finished_ = true;
+    for (auto& fd : io::take_queued(descriptor_.fd(), linux::Blocking::kNo)) queued_.push_back(std::move(fd));
+    ::shutdown(descriptor_.fd(), SHUT_RDWR);
+    wake();
   }
 
   SocketAddress address() const override { return address_; }
@@ -78,6 +97,8 @@ class SocketListener final : public io::Listener {
   SocketAddress address_;
   StopSource* pause_ = nullptr;
   bool closed_ = false;
+  bool finished_ = false;
+  std::deque<Fd> queued_;  // once finished
 };
 
 }  // namespace

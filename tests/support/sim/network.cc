@@ -27,22 +27,26 @@ class SimListener final : public io::Listener {
 
   Task<Result<io::Accepted>> accept(StopToken stop) override {
     auto ready = co_await ready_.wait(stop);
-    if (closed_ || stop.stop_requested() || !ready) co_return fail(ErrorCode::kCancelled, "listener closed");
+    if (stop.stop_requested() || !ready || queue_.empty()) co_return fail(ErrorCode::kCancelled, "listener closed");
     auto accepted = std::move(queue_.front());
     queue_.pop_front();
-    if (queue_.empty()) ready_.reset();
+    if (queue_.empty() && !closed_) ready_.reset();
     co_return std::move(accepted);
   }
 
   void close() override {
+    finish();
+    for (auto& waiting : queue_) waiting.stream->abort(io::AbortReason::kReset);
+    queue_.clear();
+  }
+  void yield_port() override { yielding_ = true; }
+  void finish() override {
     if (std::exchange(closed_, true)) return;
     for (auto at = host_.listeners_.begin(); at != host_.listeners_.end(); ++at) {
       if (at->second != this) continue;
       host_.listeners_.erase(at);
       break;
     }
-    for (auto& waiting : queue_) waiting.stream->abort(io::AbortReason::kReset);
-    queue_.clear();
     ready_.set();
   }
 
@@ -55,6 +59,7 @@ class SimListener final : public io::Listener {
   }
   // The kernel's queue holds one more than asked for.
   bool full() const { return queue_.size() > static_cast<std::size_t>(options_.backlog); }
+  bool yielding() const { return yielding_; }
   bool reuse_port() const { return options_.reuse_port; }
   bool wants_original_destination() const { return options_.want_original_destination; }
   Loop& loop() { return loop_; }
@@ -72,6 +77,7 @@ class SimListener final : public io::Listener {
   Event ready_;
   std::deque<io::Accepted> queue_;
   bool closed_ = false;
+  bool yielding_ = false;
 };
 
 namespace {
@@ -189,6 +195,9 @@ Result<Internet::Route> Internet::route(Host& from, const SocketAddress& source,
   for (auto at = first; at != last; ++at) {
     if (at->second->matches(destination)) candidates.push_back(at->second);
   }
+  const auto stays = [](const detail::SimListener* listener) { return !listener->yielding(); };
+  if (std::ranges::any_of(candidates, stays))
+    std::erase_if(candidates, [&](const auto* listener) { return !stays(listener); });
   if (!candidates.empty()) found.listener = candidates[world_.random().below(candidates.size())];
   return found;
 }

@@ -1,0 +1,232 @@
+"""What goes in comes out: bytes, ends and resets of connections through two proxies, through a drain, and while one ztunnel
+takes over from another."""
+import os
+import secrets
+import signal
+import socket
+import ssl
+import struct
+
+import wire
+from harness import Capture, case, evidence, expect, get, in_netns, netns_path, programs, wait_for
+from suite_failures import certificate, wait_ztunnel
+from wire import MIB, Task
+
+SCENARIO = "policies"
+# Caller, server: the same node and the other, in the mesh and half outside it.
+ROUTES = (("production/client", "production/httpbin"), ("production/client", "staging/tester"),
+          ("outside/plain", "production/httpbin"), ("production/client", "outside/plain"))
+QUEUED = 500
+
+
+def on_every_route(mesh):
+    for caller, server in ROUTES:
+        for family in (4, 6):
+            near, far = wire.connect(mesh, caller, server, family)
+            with near, far:
+                yield "%s to %s over IPv%d" % (caller, server, family), near, far
+
+
+@case("bytes come out as they went in, both ways at once, to the FIN")
+def fin(mesh):
+    carried = sum(wire.both_ways(near, far, 12 * MIB, what) for what, near, far in on_every_route(mesh))
+    sizes = [0, 1, 2, 16383, 16384, 16385, 65535, 65536, 65537, 262143, 262144, 262145, MIB + 1]
+    for size in sizes:
+        near, far = wire.connect(mesh, "production/client", "production/httpbin")
+        with near, far:
+            carried += wire.both_ways(near, far, size, "%d bytes" % size)
+    return "%d connections, %d bytes" % (2 * len(ROUTES) + len(sizes), carried)
+
+
+@case("an end that has finished still receives, be it the caller's or the server's")
+def half_close(mesh):
+    carried, size = 0, 3 * MIB + 5
+    for turn in range(2):
+        for what, near, far in on_every_route(mesh):
+            first, second = (near, far) if turn == 0 else (far, near)
+            for sends, hears in ((first, second), (second, first)):
+                sent = Task(wire.send_and_finish, sends, size)
+                got = wire.receive(hears)  # to the end: this direction is over before the other begins
+                wire.whole(sent.result(), size, got, "%s, turn %d" % (what, turn))
+                carried += size
+    return "%d connections, %d bytes" % (4 * len(ROUTES), carried)
+
+
+def reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@case("a reset arrives as a reset and not as an end, from either side, after every byte that was read before it")
+def resets(mesh):
+    count = 0
+    for turn in range(2):
+        for what, near, far in on_every_route(mesh):
+            breaks, hears = (near, far) if turn == 0 else (far, near)
+            size = MIB + 77
+            sent = Task(wire.send, breaks, size)
+            got = wire.receive(hears, size)
+            wire.whole(sent.result(), size, got, what)
+            reset(breaks)
+            try:
+                rest = hears.recv(1)
+            except ConnectionResetError:
+                count += 1
+                continue
+            raise AssertionError("%s: after a reset %s read %r" % (what, "the server" if turn == 0 else "the caller", rest))
+    return "%d resets" % count
+
+
+@case("a server that speaks first is heard although the caller says nothing")
+def server_first(mesh):
+    for what, near, far in on_every_route(mesh):
+        far.sendall(b"220 ready\r\n")
+        expect(near.recv(100) == b"220 ready\r\n", what)
+        near.sendall(b"QUIT\r\n")
+        expect(far.recv(100) == b"QUIT\r\n", what)
+    return "%d connections" % (2 * len(ROUTES))
+
+
+@case("UDP passes untouched: content, sizes and addresses, and it is what it was on the wire")
+def udp(mesh):
+    capture = Capture(mesh.lab, "udp")
+    token, count = secrets.token_hex(12), 0
+    for caller, server in ROUTES:
+        for family in (4, 6):
+            far = wire.listen(mesh, server, family, kind=socket.SOCK_DGRAM)
+            near = wire.listen(mesh, caller, family, kind=socket.SOCK_DGRAM)
+            target = (mesh.ips(server)[0 if family == 4 else 1], far.getsockname()[1])
+            with near, far:
+                for data in (token.encode(), b"", b"x", os.urandom(1400), os.urandom(20000)):
+                    near.sendto(data, target)
+                    got, source = far.recvfrom(65536)
+                    own = mesh.ips(caller)[0 if family == 4 else 1]
+                    expect(got == data, "%d bytes became %d" % (len(data), len(got)))
+                    expect(source[:2] == (own, near.getsockname()[1]), "sent by %s, received from %s" % (own, source))
+                    far.sendto(data, source)
+                    expect(near.recvfrom(65536)[0] == data, "the answer is another one")
+                    count += 2
+    capture.stop()
+    expect(capture.count([token]) == 1, "the datagram is not readable on the wire")
+    capture.remove()
+    return "%d datagrams" % count
+
+
+# ------------------------------------------------------------------ drain and swap
+SETTINGS, GOAWAY = 4, 7
+
+
+class Peer:
+    """A TLS connection to a pod's tunnel port that has exchanged HTTP/2 settings, as another node's ztunnel would."""
+
+    def __init__(self, mesh, server):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        context.load_cert_chain(*certificate(mesh, "peer", ["spiffe://cluster.local/ns/staging/sa/tester"]))
+        self.sock = context.wrap_socket(mesh.connect("outside/plain", mesh.ips(server)[0], 15008))
+        self.sock.settimeout(wire.STALL_LIMIT_S)
+        self.sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        self.data = b""
+        self.read_until(SETTINGS)
+
+    def read_until(self, kind):
+        """The payload of the next frame of that kind."""
+        while True:
+            size = int.from_bytes(self.data[:3], "big") if len(self.data) >= 9 else 1 << 24
+            if len(self.data) >= 9 + size:
+                found, payload = self.data[3], self.data[9:9 + size]
+                self.data = self.data[9 + size:]
+                if found == kind:
+                    return payload
+                continue
+            part = self.sock.recv(65536)
+            if not part:
+                raise AssertionError("the tunnel connection ended without a frame of kind %d" % kind)
+            self.data += part
+
+
+@case("a drain tells peers with a GOAWAY, lets a transfer end, and cuts at the deadline what does not end")
+def drain(mesh):
+    node = mesh.node("production/httpbin")
+    running = mesh.lab.process("ztunnel on " + node)
+    near, far = wire.connect(mesh, "production/client", "production/httpbin")
+    idle_near, idle_far = wire.connect(mesh, "production/client", "production/httpbin")
+    peer = Peer(mesh, "production/httpbin")
+    with near, far, idle_near, idle_far, peer.sock:
+        wire.whole(wire.send(near, 1000), 1000, wire.receive(far, 1000), "before the drain")
+        running.signal(signal.SIGTERM)
+        last_stream = int.from_bytes(peer.read_until(GOAWAY)[:4], "big")
+        expect(last_stream == 0x7fffffff, "the first GOAWAY refuses streams that may be on their way")
+        carried = wire.both_ways(near, far, 8 * MIB, "during the drain")
+        expect(running.alive(), "ztunnel did not wait for the connection that is open")
+        idle_far.sendall(b"still here")
+        expect(idle_near.recv(100) == b"still here", "an open connection was cut before the deadline")
+        wait_for("ztunnel to end at its deadline", lambda: not running.alive(), 20)
+        for sock in (idle_near, idle_far):
+            try:
+                expect(sock.recv(1) == b"", "more came out than went in")
+            except ConnectionResetError:
+                pass
+    mesh.lab.stop_process("ztunnel on " + node)
+    mesh.lab.programs().start_ztunnel(node)
+    mesh.eventually("production/client", "http://httpbin.production/", 200)
+    return "%d bytes during the drain" % carried
+
+
+def dial_queue(mesh, caller, address, port):
+    """QUEUED connections with a request sent, and nobody there to accept them."""
+    def dial():
+        socks = []
+        for _ in range(QUEUED):
+            sock = socket.create_connection((address, port), 10)
+            sock.settimeout(wire.STALL_LIMIT_S)
+            sock.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            socks.append(sock)
+        return socks
+
+    return in_netns(netns_path(mesh.netns(caller)), dial)
+
+
+def swap(mesh, node, old, place, caller, address):
+    """A second ztunnel starts in namespace `place` beside a first one that stands still while connections queue; then
+    the first one gets its SIGTERM. Returns the second."""
+    old.signal(signal.SIGSTOP)
+    queued = dial_queue(mesh, caller, address, 8080)
+    try:
+        new = mesh.lab.programs().start_ztunnel(node, place=place)
+        old.signal(signal.SIGTERM)
+        old.signal(signal.SIGCONT)
+        answers = [get(sock, None) for sock in queued]
+    finally:
+        old.signal(signal.SIGCONT)
+        for sock in queued:
+            sock.close()
+    wrong = [answer for answer in answers if "200" not in answer]
+    expect(not wrong, "%d of %d queued connections failed: %s" % (len(wrong), QUEUED, wrong[:3]))
+    wait_for("the older ztunnel to end", lambda: not old.alive(), 20)
+    mesh.lab.stop_process(old.name)
+    return new
+
+
+@case("a newer ztunnel takes over from one with %d queued connections: none is reset, going out or coming in" % QUEUED)
+def swapped(mesh):
+    mesh.eventually("production/client", "http://web.production/", 200)
+    address = mesh.ips("production/httpbin")[0]
+    loads = [mesh.lab.load_from(pod, {"url": "http://%s:8080/" % address, "prefix": "swap-"})
+             for pod in ("production/client", "staging/tester")]
+    try:
+        for caller, node in (("production/client", mesh.node("production/client")),
+                             ("outside/plain", mesh.node("production/httpbin"))):
+            old = mesh.lab.process("ztunnel on " + node)
+            beside = swap(mesh, node, old, "control", caller, address)
+            mesh.eventually(caller, "http://%s:8080/" % address, 200)
+            swap(mesh, node, beside, node, caller, address)  # and back, so that the lab is as it was
+    finally:
+        results = [load.stop() for load in loads]
+    for result in results:
+        expect(result["sent"] and not result["failures"], "%d of %d requests beside failed: %s" % (
+            len(result["failures"]), len(result["sent"]), result["failures"][:3]))
+    mesh.eventually("production/client", "http://web.production/", 200)
+    return "%d queued connections in 4 swaps, %d requests beside, 0 resets" % (
+        4 * QUEUED, sum(len(r["sent"]) for r in results))
