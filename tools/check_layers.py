@@ -14,7 +14,7 @@ LAYERS = [
     ["lib/async", "lib/linux", "lib/model", "lib/config", "lib/telemetry"],
     ["lib/io", "lib/http", "lib/manifest"],
     ["lib/uring", "lib/asio", "lib/tls", "lib/http1", "lib/http2", "lib/translate"],
-    ["lib/hbone", "lib/grpc", "lib/zds", "lib/kube", "lib/runtime", "lib/admin"],
+    ["lib/hbone", "lib/grpc", "lib/zds", "lib/kube", "lib/runtime", "lib/admin", "lib/explain"],
     ["certs", "lib/xds", "lib/sources"],
     ["ztunnel", "waypoint", "cni-plugin", "certs/manager"],
     ["tools/weftctl"],
@@ -28,7 +28,7 @@ THIRD_PARTY = {
     "fmt": ["lib/base"],
     "re2": ["lib/model"],
     "yaml-cpp": ["lib/manifest"],
-    "nlohmann": ["lib/manifest", "lib/config", "lib/kube", "lib/admin", "cni-plugin", "ztunnel/dump", "tools/weftctl"],
+    "nlohmann": ["lib/manifest", "lib/config", "lib/kube", "lib/admin", "lib/explain", "cni-plugin", "ztunnel/dump", "tools/weftctl"],
     "liburing.h": ["lib/uring"],
     "liburing": ["lib/uring"],
     "boost": ["lib/asio"],
@@ -43,7 +43,7 @@ PROTOBUF_FOLDERS = ["lib/xds", "lib/zds", "certs", "certs/manager"]
 ENGINES = ["lib/uring", "lib/asio"]
 
 # Decisions: values in, values out. Whole folders, and single files elsewhere (without their ending).
-PURE_FOLDERS = ["lib/model", "lib/translate"]
+PURE_FOLDERS = ["lib/model", "lib/translate", "lib/explain"]
 PURE_FILES = ["certs/schedule", "cni-plugin/redirect/ruleset", "cni-plugin/plugin/enroll", "cni-plugin/install/conflist",
               "ztunnel/dns/answer", "waypoint/routing/match", "waypoint/upstream/pick"]
 IMPURE = re.compile(r"lib/(async|io|linux)/|lib/base/(clock|random)\.h$|"

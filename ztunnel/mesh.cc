@@ -76,6 +76,21 @@ Result<void> Mesh::start() {
   return {};
 }
 
+explain::Facts Mesh::facts() const {
+  explain::Facts facts{.snapshot = editor_.last(),
+                       .cluster_id = settings_.cluster_id,
+                       .network = settings_.network,
+                       .cluster_domain = settings_.cluster_domain,
+                       .hbone_port = kHbonePort,
+                       .is_own_port = is_illegal_port};
+  if (folder_) {
+    auto state = folder_->state();
+    const auto* origins = &state->output.origins;
+    facts.origins = {std::move(state), origins};
+  }
+  return facts;
+}
+
 void Mesh::commit() {
   auto snapshot = editor_.commit();
   if (snapshot == published_.current()) return;

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "lib/async/published.h"
+#include "lib/explain/facts.h"
 #include "lib/io/files.h"
 #include "lib/model/snapshot_editor.h"
 #include "lib/sources/folder.h"
@@ -32,6 +33,9 @@ class Mesh {
   Result<model::MeshObjects> local_config() const {
     return read_local_config(files_, settings_.local_xds_path, settings_.local_xds);
   }
+
+  // What is in force now, for explanations.
+  explain::Facts facts() const;
 
   Published<model::Snapshot>& published() { return published_; }
 

@@ -10,6 +10,7 @@
 #include "ztunnel/app.h"
 #include "ztunnel/build_info.h"
 #include "ztunnel/dump/config_dump.h"
+#include "ztunnel/explain_page.h"
 #include "ztunnel/logging_page.h"
 
 namespace weft::ztunnel {
@@ -24,6 +25,7 @@ constexpr const char* kIndex =
     "<table>\n"
     "<tr><td><a href=\"config_dump\">config_dump</a></td><td>GET: mesh, settings, certificates, pods and "
     "connections</td></tr>\n"
+    "<tr><td>explain</td><td>POST: who would be let in and why, a JSON question a line</td></tr>\n"
     "<tr><td>logging</td><td>POST: show or change the log level, ?level=L and ?reset</td></tr>\n"
     "<tr><td>quitquitquit</td><td>POST: drain and end</td></tr>\n"
     "</table>\n"
@@ -62,6 +64,7 @@ Result<void> App::serve(const IpAddress& ip, std::uint16_t port, const char* nam
            {"component", name});
   admin::ServerOptions options;
   options.name = name;
+  options.body_max = explain::kBatchMax;
   options.refused = &refused_requests_;
   server_scope_.spawn(
       admin::serve(loop_, std::move(*listener), std::move(handler), std::move(options), server_scope_.token()));
@@ -123,6 +126,11 @@ Task<admin::Response> App::answer_admin(admin::Request request, StopToken stop) 
   }
   if (request.path == "/config_dump") {
     auto page = co_await dump_config(std::move(stop));
+    co_return page;
+  }
+  if (request.path == "/explain") {
+    auto facts = mesh_->facts();
+    auto page = co_await answer_explain(loop_, std::move(facts), std::move(request), std::move(stop));
     co_return page;
   }
   if (request.path == "/logging") co_return answer_logging(request, start_filter_);

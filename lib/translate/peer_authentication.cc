@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "lib/translate/detail/policies.h"
+#include "lib/translate/translate.h"
 
 namespace weft::translate::detail {
 namespace {
@@ -16,6 +17,7 @@ using manifest::MtlsMode;
 using manifest::PeerAuthentication;
 
 constexpr const char* kStaticStrict = "istio_converted_static_strict";
+constexpr const char* kConvertedPrefix = "converted_peer_authentication_";
 
 bool is_open(MtlsMode mode) { return mode == MtlsMode::kPermissive || mode == MtlsMode::kDisable; }
 
@@ -113,7 +115,7 @@ void PeerAuthentications::convert(const Item<PeerAuthentication>& item, Policies
   if (!needed) return;
 
   model::Policy policy;
-  policy.name = "converted_peer_authentication_" + item.meta().name;
+  policy.name = kConvertedPrefix + item.meta().name;
   policy.namespace_name = ns;
   policy.scope = model::PolicyScope::kWorkloadSelector;
   policy.action = model::PolicyAction::kDeny;
@@ -166,3 +168,11 @@ const manifest::Object* PeerAuthentications::origin(const std::string& ns, const
 }
 
 }  // namespace weft::translate::detail
+
+namespace weft::translate {
+
+bool is_converted(const model::Policy& policy) {
+  return policy.name == detail::kStaticStrict || policy.name.starts_with(detail::kConvertedPrefix);
+}
+
+}  // namespace weft::translate

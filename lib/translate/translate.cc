@@ -51,13 +51,13 @@ Output translate(const std::vector<ObjectPtr>& objects, const Options& options) 
   detail::translate_services(world, waypoints, services);
   detail::translate_service_entries(world, waypoints, services);
   detail::settle_conflicts(world, services);
-  const detail::Inputs inputs{waypoints, services, policies, peers, out.peer_authentications};
+  const detail::Inputs inputs{waypoints, services, policies, peers, out.origins.peer_authentications};
   detail::translate_pods(world, inputs, out.workloads);
   detail::translate_entries(world, inputs, out.workloads);
   detail::translate_slices(world, inputs, out.workloads);
   out.services = std::move(services.services);
   out.policies = std::move(policies.policies);
-  out.written_rules = std::move(policies.written_rules);
+  out.origins.written_rules = std::move(policies.written_rules);
   out.policy_rules_without_effect = policies.rules_without_effect;
   detail::advise(world);
 

@@ -18,22 +18,30 @@
 
 namespace weft::translate {
 
+// Where policies come from, for explanations.
+struct Origins {
+  // Of every policy made of an AuthorizationPolicy, by key: the index each rule has in the object's spec.rules; empty when
+  // the rules are not the object's own (it could not be read).
+  std::map<std::string, std::vector<std::size_t>> written_rules;
+  // By uid of workload: "ns/name" of the PeerAuthentication whose mode it has. Not there when there is none.
+  std::map<std::string, std::string> peer_authentications;
+};
+
 struct Output {
   std::vector<model::Workload> workloads;
   std::vector<model::Service> services;
   std::vector<model::Policy> policies;
   // One for each object, in the order given.
   std::vector<ObjectStatus> statuses;
-  // Where policies come from, for explanations. Of every policy made of an AuthorizationPolicy, by key: the index each rule
-  // has in the object's spec.rules; empty when the rules are not the object's own (it could not be read).
-  std::map<std::string, std::vector<std::size_t>> written_rules;
-  // By uid of workload: "ns/name" of the PeerAuthentication whose mode it has. Not there when there is none.
-  std::map<std::string, std::string> peer_authentications;
+  Origins origins;
   // DENY rules in force that can never fire, because what limits them is seen by HTTP proxies only.
   std::size_t policy_rules_without_effect = 0;
 };
 
 // Of several objects with one key (manifest::key_of), the last counts; the others get a condition that says so.
 Output translate(const std::vector<manifest::ObjectPtr>& objects, const Options& options = {});
+
+// Whether a policy says what a PeerAuthentication asks for, told by the names that istiod gives those.
+bool is_converted(const model::Policy& policy);
 
 }  // namespace weft::translate

@@ -4,11 +4,14 @@
     explain_test.py PATH/TO/weftctl
 
 The scenarios are asked what tests/netns dials, and must be answered as it expects there."""
+import http.server
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 import yaml
@@ -180,8 +183,42 @@ class Program(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("nowhere-at-all", done.stderr)
 
+    def test_a_node_that_cannot_be_reached_is_named(self):
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            address = "127.0.0.1:%d" % closed.getsockname()[1]
+        done = subprocess.run([WEFTCTL, "explain", "--admin", address], input='{"destination": {"ip": "10.0.0.1"}}\n',
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertIn("cannot reach the node for POST /explain at " + address, done.stderr)
+
+    def test_a_node_is_sent_what_came_and_asked_again_for_answers_it_left_out(self):
+        sent = []
+
+        class OneAnswer(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                sent.append((self.path, self.rfile.read(int(self.headers["content-length"])).decode()))
+                body = b'{"answered": %s}\n' % sent[-1][1].splitlines()[0].encode()
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), OneAnswer) as node:
+            threading.Thread(target=node.serve_forever, daemon=True).start()
+            done = subprocess.run([WEFTCTL, "explain", "--admin", "127.0.0.1:%d" % node.server_port], input="1\n\n2\n \n3",
+                                  stdout=subprocess.PIPE, text=True, check=True, timeout=60)
+            node.shutdown()
+        self.assertEqual(done.stdout, '{"answered": 1}\n{"answered": 2}\n{"answered": 3}\n')
+        self.assertEqual(sent[0], ("/explain", "1\n2\n"))
+        self.assertEqual([body for _, body in sent[1:]], ["2\n", "3\n"])
+
     def test_a_wrong_command_line_is_a_usage_error(self):
-        for words in ([], ["explain"], ["analyze"], ["analyze", "-o", "xml", "x"], ["completion", "tcsh"], ["nonsense"]):
+        for words in ([], ["explain"], ["analyze"], ["analyze", "-o", "xml", "x"], ["completion", "tcsh"], ["nonsense"],
+                      ["explain", "--admin", "a:0"], ["explain", "--admin", "a", "--manifests", "x"],
+                      ["explain", "--admin", "a", "-n", "x"]):
             done = subprocess.run([WEFTCTL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
             self.assertEqual(done.returncode, 64, words)
             self.assertTrue(done.stderr, words)

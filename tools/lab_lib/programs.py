@@ -26,6 +26,7 @@ ENGINES = {"full": ({"WEFT_ENGINE": "io_uring"}, "io_uring (deferred completions
 PLACES = {"ztunnel": ("ztunnel/ztunnel", "bin/ztunnel"),
           "weft-agent": ("cni-plugin/agent/weft-agent", "bin/weft-agent"),
           "weft-cni": ("cni-plugin/plugin/weft-cni", "bin/weft-cni"),
+          "weftctl": ("tools/weftctl/weftctl", "bin/weftctl"),
           "weft-certs": ("certs/manager/weft-certs", "bin/weft-certs")}
 
 

@@ -16,6 +16,7 @@ constexpr const char* kExamples =
     "  echo '{\"source\": {\"principal\": \"cluster.local/ns/shop/sa/web\"}, \"destination\": {\"service\": \"shop/db\"}}' "
     "\\\n"
     "    | weftctl explain --manifests deploy/         # would it be let in, and why\n"
+    "  weftctl explain --admin 127.0.0.1 < asked.jsonl # the same of a running node\n"
     "  source <(weftctl completion bash)               # complete commands in this shell\n"
     "\nThe interface is stable: docs/weftctl.md. A wrong command line exits with 64.\n";
 
@@ -39,8 +40,13 @@ constexpr const char* kExplainExamples =
     "\nExamples:\n"
     "  echo '{\"destination\": {\"pod\": \"shop/db\", \"port\": 5432}}' | weftctl explain --manifests deploy/\n"
     "  weftctl explain --manifests deploy/ < requests.jsonl | jq 'select(.decision == \"deny\")'\n"
+    "  weftctl explain --admin 127.0.0.1:15000 < requests.jsonl\n"
+    "\nWith --admin the node proxy itself answers, by what it enforces at this moment. Its admin port is open to its "
+    "node's\n"
+    "loopback only: run weftctl there, or bring the port to you (kubectl port-forward -n istio-system POD 15000).\n"
     "\nA Deployment, or another kind that makes pods, stands for one pod of its name where the files have no pods of it.\n"
-    "Exit status: 0 at the end of the requests, 2 when the manifests cannot be read, 64 for a wrong command line.\n";
+    "Exit status: 0 at the end of the requests, 2 when the manifests cannot be read or the node does not answer,\n"
+    "64 for a wrong command line.\n";
 
 void add_mesh_options(CLI::App& command, std::string& default_namespace, translate::Options& options) {
   command.add_option("-n,--namespace", default_namespace, "namespace of objects that name none")
@@ -65,6 +71,12 @@ void add_mesh_options(CLI::App& command, std::string& default_namespace, transla
       ->default_str("ignore");
 }
 
+// As CLI11 takes it: empty when it is one.
+std::string address_problem(const std::string& text, std::uint16_t default_port) {
+  const auto address = parse_node_address(text, default_port);
+  return address ? "" : address.error().message();
+}
+
 }  // namespace
 
 std::expected<Command, int> read_command_line(int argc, char** argv, Colour colour) {
@@ -85,10 +97,15 @@ std::expected<Command, int> read_command_line(int argc, char** argv, Colour colo
   ExplainOptions explain;
   auto* explain_command = app.add_subcommand("explain", "tell whether connections would be let in, by which policy and why");
   explain_command->footer(kExplainExamples);
+  std::string admin;
   explain_command->add_option("--manifests", explain.manifests, "files and folders that describe the mesh")
-      ->required()
       ->type_name("DIR|FILE");
   add_mesh_options(*explain_command, explain.default_namespace, explain.translate);
+  const auto offline_options = explain_command->get_options([](CLI::Option* o) { return !o->check_lname("help"); });
+  auto* admin_option = explain_command->add_option("--admin", admin, "admin address of a node to ask instead")
+                           ->type_name("HOST[:PORT]")
+                           ->check([](const std::string& text) { return address_problem(text, kAdminPort); });
+  for (auto* option : offline_options) admin_option->excludes(option);
 
   std::string shell;
   auto* completion_command = app.add_subcommand("completion", "print what a shell needs to complete weftctl's words");
@@ -97,11 +114,16 @@ std::expected<Command, int> read_command_line(int argc, char** argv, Colour colo
 
   try {
     app.parse(argc, argv);
+    if (explain_command->parsed() && explain.manifests.empty() && admin.empty())
+      throw CLI::RequiredError("--manifests or --admin");
   } catch (const CLI::ParseError& end) {
     return std::unexpected(app.exit(end) == 0 ? 0 : kExitUsage);
   }
   if (completion_command->parsed()) return Print{bash_completion(app)};
-  if (explain_command->parsed()) return explain;
+  if (explain_command->parsed()) {
+    if (!admin.empty()) explain.admin = *parse_node_address(admin, kAdminPort);
+    return explain;
+  }
   analyze.format = format == "json" ? Format::kJson : Format::kText;
   analyze.colour = colour;
   return analyze;

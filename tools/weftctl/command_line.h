@@ -2,11 +2,13 @@
 #pragma once
 
 #include <expected>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "lib/translate/options.h"
+#include "tools/weftctl/node.h"
 
 namespace weft::ctl {
 
@@ -25,6 +27,7 @@ struct AnalyzeOptions {
 };
 
 struct ExplainOptions {
+  std::optional<NodeAddress> admin;  // a node to ask; none: the manifests
   std::vector<std::string> manifests;
   std::string default_namespace = "default";
   translate::Options translate;

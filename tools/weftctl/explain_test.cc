@@ -1,4 +1,4 @@
-#include "tools/weftctl/explain.h"
+#include "lib/explain/explain.h"
 
 #include <unistd.h>
 
@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/manifest/parse.h"
+#include "tools/weftctl/inventory.h"
 #include "tools/weftctl/lines.h"
 
 using namespace weft;
@@ -64,8 +65,7 @@ spec: {action: DENY, rules: [{from: [{source: {namespaces: [other]}}]}, {from: [
 json ask(const std::string& line, const std::string& more = "") {
   const auto parsed = manifest::parse(kMesh + more, "mesh.yaml");
   REQUIRE(parsed.readable);
-  const translate::Options options;
-  return json::parse(explain_line(take_inventory(parsed.objects, options), options, line));
+  return json::parse(explain::explain_line(take_inventory(parsed.objects, {}), line));
 }
 
 std::string from_to(const std::string& principal, const std::string& destination) {
@@ -205,17 +205,28 @@ TEST_CASE("a line that cannot be answered says why and keeps its id") {
   }
 }
 
+TEST_CASE("a question longer than the bound is answered with an error") {
+  const std::string question = R"({"id": 1, "destination": {"pod": "shop/db"}})";
+  const auto padded = [&](std::size_t size) { return question + std::string(size - question.size(), ' '); };
+  CHECK(ask(padded(explain::kQuestionMax))["decision"] == "deny");
+  CHECK(ask(padded(explain::kQuestionMax + 1))["error"] == "longer than 32768 bytes");
+}
+
 TEST_CASE("lines are handed out whole, the last one too, and too long ones are cut") {
   int ends[2];
   REQUIRE(::pipe(ends) == 0);
-  const std::string text = "one\n\ntwo\nlast";
+  const std::string text = "one\n\ntwo\n" + std::string(Lines::kLineMax + 100, 'x') + "\nlast";
   REQUIRE(::write(ends[1], text.data(), text.size()) == static_cast<ssize_t>(text.size()));
   ::close(ends[1]);
   Lines lines(ends[0]);
+  CHECK(!lines.ready());
   CHECK(lines.next() == "one");
+  CHECK(lines.ready());
   CHECK(lines.next() == "");
   CHECK(lines.next() == "two");
+  CHECK(lines.next() == std::string(explain::kQuestionMax + 1, 'x'));
   CHECK(lines.next() == "last");
+  CHECK(!lines.ready());
   CHECK(!lines.next());
   ::close(ends[0]);
 }

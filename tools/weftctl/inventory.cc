@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "lib/model/snapshot_editor.h"
+#include "lib/translate/translate.h"
+#include "ztunnel/settings.h"
 
 namespace weft::ctl {
 namespace {
@@ -55,7 +57,7 @@ bool is_pod_of(const ObjectPtr& object, const manifest::Object& owner, const man
 
 }  // namespace
 
-Inventory take_inventory(const std::vector<ObjectPtr>& objects, const translate::Options& options) {
+explain::Facts take_inventory(const std::vector<ObjectPtr>& objects, const translate::Options& options) {
   Addresses addresses;
   std::vector<ObjectPtr> all;
   for (const auto& object : objects) {
@@ -68,15 +70,19 @@ Inventory take_inventory(const std::vector<ObjectPtr>& objects, const translate:
     if (std::none_of(objects.begin(), objects.end(), [&](const ObjectPtr& o) { return is_pod_of(o, *object, *made); }))
       all.push_back(pod_of(*object, *made, addresses));
   }
-  Inventory out;
-  out.output = translate::translate(all, options);
-  for (auto& service : out.output.services) {
+  auto output = translate::translate(all, options);
+  for (auto& service : output.services) {
     if (service.vips.empty() && service.cidr_vips.empty()) service.vips.push_back({options.network, addresses.next()});
   }
   model::SnapshotEditor editor;
-  editor.replace("manifests", {out.output.workloads, out.output.services, out.output.policies});
-  out.snapshot = editor.commit();
-  return out;
+  editor.replace("manifests", {std::move(output.workloads), std::move(output.services), std::move(output.policies)});
+  return {.snapshot = editor.commit(),
+          .origins = std::make_shared<const translate::Origins>(std::move(output.origins)),
+          .cluster_id = options.cluster_id,
+          .network = options.network,
+          .cluster_domain = options.cluster_domain,
+          .hbone_port = ztunnel::kHbonePort,
+          .is_own_port = ztunnel::is_illegal_port};
 }
 
 }  // namespace weft::ctl

@@ -7,17 +7,11 @@
 
 #include <vector>
 
+#include "lib/explain/facts.h"
 #include "lib/manifest/object.h"
-#include "lib/model/snapshot.h"
-#include "lib/translate/translate.h"
 
 namespace weft::ctl {
 
-struct Inventory {
-  translate::Output output;
-  model::SnapshotPtr snapshot;
-};
-
-Inventory take_inventory(const std::vector<manifest::ObjectPtr>& objects, const translate::Options& options);
+explain::Facts take_inventory(const std::vector<manifest::ObjectPtr>& objects, const translate::Options& options);
 
 }  // namespace weft::ctl

@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "lib/explain/explain.h"
+
 namespace weft::ctl {
 
 class Lines {
@@ -13,12 +15,13 @@ class Lines {
   Lines(const Lines&) = delete;
   Lines& operator=(const Lines&) = delete;
 
-  // Without its end; nothing at the end of the input. What does not end in a line end is a line too. Of a line above
-  // kLineMax only that much is handed out, and the rest of it is dropped.
+  // Without its end; nothing at the end of the input. What does not end in a line end is a line too. Of a longer line than
+  // a question may be, so much is handed out that this shows, and the rest is dropped.
   std::optional<std::string> next();
+  // Whether next() has a line without waiting for one.
+  bool ready() const { return !dropping_ && buffer_.find('\n') != std::string::npos; }
 
-  // A request with a large token; what is longer was not meant for us.
-  static constexpr std::size_t kLineMax = 1 << 20;
+  static constexpr std::size_t kLineMax = explain::kQuestionMax + 1;
 
  private:
   const int fd_;

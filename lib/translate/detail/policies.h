@@ -20,7 +20,7 @@ struct Attachment {
 struct Policies {
   std::vector<model::Policy> policies;
   std::vector<Attachment> attachments;
-  // As Output has it.
+  // As Origins has it.
   std::map<std::string, std::vector<std::size_t>> written_rules;
   // DENY rules that can never fire because all that would limit them is seen by HTTP proxies only.
   std::size_t rules_without_effect = 0;

@@ -15,7 +15,7 @@ struct Inputs {
   const Services& services;
   const Policies& policies;
   const PeerAuthentications& peers;
-  std::map<std::string, std::string>& peer_authentications;  // filled, as Output has it
+  std::map<std::string, std::string>& peer_authentications;  // filled, as Origins has it
 };
 
 void translate_pods(World& world, const Inputs& inputs, std::vector<model::Workload>& out);

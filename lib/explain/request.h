@@ -1,15 +1,16 @@
-// One line of `weftctl explain`: a connection that somebody might make.
+// One line of a question: a connection that somebody might make.
 #pragma once
 
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "lib/base/ip.h"
 #include "lib/base/result.h"
 #include "lib/model/identity.h"
 
-namespace weft::ctl {
+namespace weft::explain {
 
 struct Request {
   struct Source {
@@ -28,6 +29,6 @@ struct Request {
 };
 
 // `id` is filled as soon as it is known, also when the rest is wrong. kInvalidArgument with a sentence for people.
-Result<Request> parse_request(const std::string& line, nlohmann::ordered_json& id);
+Result<Request> parse_request(std::string_view line, nlohmann::ordered_json& id);
 
-}  // namespace weft::ctl
+}  // namespace weft::explain

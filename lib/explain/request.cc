@@ -1,6 +1,6 @@
-#include "tools/weftctl/request.h"
+#include "lib/explain/request.h"
 
-namespace weft::ctl {
+namespace weft::explain {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -71,7 +71,7 @@ Result<Request::Destination> parse_destination(const Json& of) {
 
 }  // namespace
 
-Result<Request> parse_request(const std::string& line, Json& id) {
+Result<Request> parse_request(std::string_view line, Json& id) {
   id = nullptr;
   const auto json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (json.is_discarded()) return fail(ErrorCode::kInvalidArgument, "not valid JSON");
@@ -89,4 +89,4 @@ Result<Request> parse_request(const std::string& line, Json& id) {
   return request;
 }
 
-}  // namespace weft::ctl
+}  // namespace weft::explain
