@@ -48,13 +48,14 @@ void describe_ends(Line& line, const Parties& p, const AccessAddresses& addresse
 
 }  // namespace
 
-AccessRecord::AccessRecord(TrafficMetrics& metrics, OpenConnections& open, Parties parties, AccessAddresses addresses)
+AccessRecord::AccessRecord(TrafficMetrics& metrics, OpenConnections& open, Parties parties, AccessAddresses addresses,
+                           MonotonicTime begun)
     : metrics_(metrics),
       clock_(open.clock()),
       parties_(std::move(parties)),
       addresses_(std::move(addresses)),
       series_(metrics.series(parties_)),
-      begun_(clock_.monotonic()) {
+      begun_(begun) {
   open.add(*this);
   series_.opened->add();
   counters_.on_a_to_b = [this](std::uint64_t size) { series_.received_bytes->add(size); };

@@ -30,8 +30,10 @@ struct AccessAddresses {
 
 class AccessRecord final : public OpenConnection {
  public:
-  // Counts the connection as opened. Both references outlive the record.
-  AccessRecord(TrafficMetrics& metrics, OpenConnections& open, Parties parties, AccessAddresses addresses);
+  // Counts the connection as opened. `begun`: when it was accepted, which its duration counts from. Both references outlive
+  // the record.
+  AccessRecord(TrafficMetrics& metrics, OpenConnections& open, Parties parties, AccessAddresses addresses,
+               MonotonicTime begun);
   AccessRecord(const AccessRecord&) = delete;
   AccessRecord& operator=(const AccessRecord&) = delete;
   ~AccessRecord();

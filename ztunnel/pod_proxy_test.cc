@@ -134,6 +134,31 @@ TEST_CASE("a renewed certificate is used for new tunnels, open ones go on") {
   CHECK(mesh.count("istio_tcp_sockets_open", "reporter=\"destination\"") == 2);
 }
 
+TEST_CASE(
+    "a connection made while its destination joins or leaves the mesh finds its way; one to a dead end fails, counted "
+    "once") {
+  Seen seen;
+  StopSource stop;
+  MeshWorld mesh;
+  mesh.stop("cart");
+  mesh.pod_b->redirect_input([](const sim::Flow&) { return std::optional<std::uint16_t>(); });
+  mesh.ask_and_stay(*mesh.pod_a, "hello", seen, stop.token());
+  mesh.world.run_for(30ms);
+  REQUIRE_FALSE(seen.done);
+  bool through = true;
+  SECTION("it joins: its proxy starts") { mesh.start(mesh.b, "cart", *mesh.pod_b); }
+  SECTION("it leaves: the mesh says that it speaks plain TCP") {
+    mesh.objects.workloads.back().protocol = model::TunnelProtocol::kNone;
+    mesh.publish();
+  }
+  SECTION("nothing changes") { through = false; }
+  REQUIRE(mesh.world.run_until([&] { return seen.done || !seen.reply.empty(); }));
+  CHECK(seen.done != through);
+  CHECK(seen.reply == (through ? "hello" : ""));
+  CHECK(mesh.count("istio_tcp_connections_opened_total", "reporter=\"source\"") == 1);
+  CHECK(mesh.count("istio_tcp_connections_failed_total") == (through ? 0 : 1));
+}
+
 TEST_CASE("many seeds: bytes arrive whole or the connection fails, whatever the network does") {
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     INFO("seed " << seed);

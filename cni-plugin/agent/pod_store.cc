@@ -25,8 +25,13 @@ Step next_step(const PodRecord& pod, zds::LinkId newest) {
   }
   if (pod.lost) return Step::kRevoke;
   if (!pod.netns) return pod.info.ips.empty() ? Step::kNone : Step::kFind;
+  const bool to_announce = newest != 0 && pod.acked_by != newest && pod.replaying_to != newest;
+  // A pod that runs is redirected to a proxy that serves it already, so that no connection falls in between; if that fails,
+  // or no proxy is there, its traffic is stopped all the same.
+  const bool starting = pod.waiting != nullptr;
+  if (pod.rules != Rules::kPresent && to_announce && !starting && pod.failures == 0) return Step::kAnnounce;
   if (pod.rules != Rules::kPresent) return Step::kRedirect;
-  if (newest != 0 && pod.acked_by != newest && pod.replaying_to != newest) return Step::kAnnounce;
+  if (to_announce) return Step::kAnnounce;
   // A pod once enrolled keeps its probes while no proxy is there, also for a new address; one that lost its addresses from
   // sight for a while keeps the old ones.
   const bool enrolled = pod.served_by(newest) || pod.enrolled_before || !pod.probed.empty();

@@ -1,6 +1,7 @@
 // The pods this agent is concerned with: for each what is wanted, what is the case, and what to do next. No I/O.
 //
 //   wanted in:   find its namespace -> redirect it -> announce it to the node proxy -> exempt its health probes
+//                (announced before it is redirected where the pod runs already)
 //   wanted out:  find its namespace -> take the rules away -> as gone
 //   gone:        end the exemption -> tell the proxies -> forget it
 //
@@ -63,6 +64,7 @@ struct PodRecord {
   // Applications run that should be behind the proxy and are not.
   bool unenforced() const { return wish == Wish::kIn && info.running && rules != Rules::kPresent; }
   bool served_by(zds::LinkId link) const { return link != 0 && acked_by == link; }
+  bool enrolled_with(zds::LinkId link) const { return served_by(link) && rules == Rules::kPresent; }
 };
 using PodRecordPtr = std::shared_ptr<PodRecord>;
 

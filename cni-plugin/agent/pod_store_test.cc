@@ -39,6 +39,8 @@ TEST_CASE("the next step follows from what is wanted and what is the case") {
       {Wish::kIn, false, Rules::kAbsent, false, 0, 0, false, Step::kFind},
       {Wish::kIn, true, Rules::kUnknown, false, 0, 0, false, Step::kRedirect},
       {Wish::kIn, true, Rules::kAbsent, true, 1, 1, false, Step::kRedirect},
+      {Wish::kIn, true, Rules::kUnknown, false, 0, 1, false, Step::kAnnounce},
+      {Wish::kIn, true, Rules::kUnknown, true, 1, 1, false, Step::kRedirect},
       {Wish::kIn, true, Rules::kPresent, false, 0, 0, false, Step::kNone},
       {Wish::kIn, true, Rules::kPresent, false, 0, 1, false, Step::kAnnounce},
       {Wish::kIn, true, Rules::kPresent, true, 1, 1, false, Step::kExempt},
@@ -68,6 +70,20 @@ TEST_CASE("the next step follows from what is wanted and what is the case") {
     if (state.probed) pod.probed = pod.info.ips;
     CHECK(next_step(pod, state.newest) == state.next);
   }
+}
+
+TEST_CASE(
+    "a running pod is redirected to a proxy that serves it, a starting one first, and one that no proxy takes all the "
+    "same") {
+  ManualLoop loop;
+  PodRecord pod(loop, info());
+  pod.netns = netns(1);
+  CHECK(next_step(pod, 1) == Step::kAnnounce);
+  SECTION("a proxy serves it") { pod.acked_by = 1; }
+  SECTION("the plugin waits") { pod.waiting = std::make_shared<Verdict>(loop); }
+  SECTION("the proxy refused") { pod.failures = 1; }
+  SECTION("a snapshot to the proxy is under way") { pod.replaying_to = 1; }
+  CHECK(next_step(pod, 1) == Step::kRedirect);
 }
 
 TEST_CASE("a pod without an address waits for one") {

@@ -367,7 +367,7 @@ void Reconciler::links_changed(zds::LinkId newest, std::size_t count) {
 void Reconciler::refresh_gauges() {
   std::size_t enrolled = 0, pending = 0, leaving = 0, unenforced = 0;
   for (const auto& [uid, pod] : store_.pods()) {
-    auto& state = pod->wish != Wish::kIn ? leaving : pod->served_by(server_.newest()) ? enrolled : pending;
+    auto& state = pod->wish != Wish::kIn ? leaving : pod->enrolled_with(server_.newest()) ? enrolled : pending;
     ++state;
     unenforced += pod->unenforced() ? 1 : 0;
   }

@@ -26,7 +26,8 @@ Task<void> serve_passthrough(PodProxy& pod, io::Accepted accepted) {
                   .source = pod.snapshot().workload(pod.settings().network, accepted.peer.ip()),
                   .destination = *local,
                   .service = service};
-  AccessRecord record(pod.metrics(), pod.open_connections(), std::move(parties), {accepted.peer, target, {}});
+  AccessRecord record(pod.metrics(), pod.open_connections(), std::move(parties), {accepted.peer, target, {}},
+                      pod.loop().now());
   Judged judged(pod, accepted.peer, target, std::nullopt, service ? service->hostname : "");
   if (auto why = judged.refusal(**local)) {
     accepted.stream->abort(io::AbortReason::kReset);

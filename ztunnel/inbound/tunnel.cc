@@ -68,7 +68,7 @@ Task<void> serve_tunnel(PodProxy& pod, Peer peer, hbone::IncomingTunnel tunnel) 
 
   AccessRecord record(pod.metrics(), pod.open_connections(),
                       parties_of(pod, peer, tunnel.request(), *local, admission.service),
-                      {peer.address, peer.arrived, tunnel.request().authority});
+                      {peer.address, peer.arrived, tunnel.request().authority}, pod.loop().now());
   Judged judged(pod, peer.address, admission.upstream, peer.identity, admission.service ? admission.service->hostname : "");
   if (auto why = judged.refusal(**local)) {
     tunnel.refuse(hbone::Refusal::kUnauthorized);

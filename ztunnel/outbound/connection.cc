@@ -1,5 +1,7 @@
 #include "ztunnel/outbound/connection.h"
 
+#include <iterator>
+
 #include "lib/hbone/headers.h"
 #include "lib/model/baggage.h"
 #include "lib/model/route.h"
@@ -7,6 +9,8 @@
 
 namespace weft::ztunnel {
 namespace {
+
+using namespace std::chrono_literals;
 
 hbone::HopKind hop_kind(model::HopKind kind) {
   switch (kind) {
@@ -82,63 +86,88 @@ void refuse_early(const io::Accepted& accepted, const std::string& error) {
   accepted.stream->abort(io::AbortReason::kReset);
 }
 
+Task<Result<io::StreamPtr>> open_hop(PodProxy& pod, const model::Workload& local, const model::Route& route,
+                                     SocketAddress client, StopToken stop) {
+  if (route.kind == model::RouteKind::kHbone) {
+    auto opened = co_await open_tunnel(pod, local, route, client, stop);
+    co_return opened;
+  }
+  auto opened = co_await open_plain(pod, route.hop, stop);
+  co_return opened;
+}
+
+Result<model::Route> choose_route(PodProxy& pod, const model::Workload& local, const SocketAddress& client,
+                                  const SocketAddress& target) {
+  auto route = model::choose_route(pod.snapshot(), local, client.ip(), target, kHbonePort,
+                                   [&pod](std::uint64_t below) { return pod.loop().random().below(below); });
+  if (route && route->kind == model::RouteKind::kDoubleHbone)
+    return fail(ErrorCode::kUnsupported,
+                "no valid routing destination for workload: tunnels between networks are not built yet");
+  return route;
+}
+
+Parties parties_of(model::WorkloadPtr local, const model::Route& route) {
+  const bool tunnelled = route.kind == model::RouteKind::kHbone;
+  Parties parties{.reporter = Reporter::kSource,
+                  .source = std::move(local),
+                  .destination = route.destination,
+                  .service = route.service,
+                  .mutual_tls = tunnelled};
+  if (tunnelled) parties.source_identity = parties.source->identity();
+  return parties;
+}
+
+// Nobody listens at the tunnel port: the destination joins or leaves the mesh at this moment, or is between two ztunnels.
+// The way is then looked for again, after these pauses: a change is through within some 50 ms, and a caller of somebody who
+// is really gone does not wait long for the news.
+constexpr Duration kLookAgainAfter[] = {10ms, 20ms, 40ms, 80ms, 160ms};
+
 }  // namespace
 
 Task<void> serve_outbound(PodProxy& pod, io::Accepted accepted) {
   const SocketCount counted(pod.metrics().sockets_open(Reporter::kSource));
   const StopToken stop = pod.stop_token();
   const SocketAddress target = accepted.original_destination;
+  const MonotonicTime begun = pod.loop().now();
   if (target.ip().is_loopback() && is_illegal_port(target.port())) {
     refuse_early(accepted, "attempted recursive call to ourselves");
     co_return;
   }
-  auto local = co_await pod.workload(stop);
-  if (!local) {
-    refuse_early(accepted, local.error().message());
+  for (std::size_t looks = 0;; ++looks) {
+    auto local = co_await pod.workload(stop);
+    if (!local) {
+      refuse_early(accepted, local.error().message());
+      co_return;
+    }
+    auto route = choose_route(pod, **local, accepted.peer, target);
+    if (!route) {
+      refuse_early(accepted, route.error().message());
+      co_return;
+    }
+    const bool tunnelled = route->kind == model::RouteKind::kHbone;
+    OutboundConnection shown;
+    shown.source = accepted.peer;
+    shown.original_destination = target;
+    shown.actual_destination = route->hop;
+    shown.protocol = tunnelled ? ConnectionProtocol::kHbone : ConnectionProtocol::kTcp;
+    pod.connections().add(shown);
+    auto upstream = co_await open_hop(pod, **local, *route, accepted.peer, stop);
+    if (!upstream && upstream.error().code() == ErrorCode::kRefused && tunnelled && looks < std::size(kLookAgainAfter)) {
+      auto waited = co_await sleep_for(pod.loop(), kLookAgainAfter[looks], stop);
+      if (waited) continue;
+    }
+    AccessRecord record(pod.metrics(), pod.open_connections(), parties_of(std::move(*local), *route),
+                        {accepted.peer, route->hop, route->authority}, begun);
+    if (!upstream) {
+      accepted.stream->abort(io::AbortReason::kReset);
+      if (upstream.error().code() == ErrorCode::kCancelled) co_return;  // drained: the record says so
+      record.finish(Failure{flag_of(upstream.error()), upstream.error().message()});
+      co_return;
+    }
+    auto copied = co_await io::pump(pod.loop(), *accepted.stream, **upstream, record.counters(), stop);
+    record.finish(copied);
     co_return;
   }
-  auto route = model::choose_route(pod.snapshot(), **local, accepted.peer.ip(), target, kHbonePort,
-                                   [&pod](std::uint64_t below) { return pod.loop().random().below(below); });
-  if (route && route->kind == model::RouteKind::kDoubleHbone)
-    route = fail(ErrorCode::kUnsupported,
-                 "no valid routing destination for workload: tunnels between networks are not built yet");
-  if (!route) {
-    refuse_early(accepted, route.error().message());
-    co_return;
-  }
-
-  const bool tunnelled = route->kind == model::RouteKind::kHbone;
-  Parties parties{.reporter = Reporter::kSource,
-                  .source = *local,
-                  .destination = route->destination,
-                  .service = route->service,
-                  .mutual_tls = tunnelled};
-  if (tunnelled) parties.source_identity = (*local)->identity();
-  AccessRecord record(pod.metrics(), pod.open_connections(), std::move(parties),
-                      {accepted.peer, route->hop, route->authority});
-  OutboundConnection shown;
-  shown.source = accepted.peer;
-  shown.original_destination = target;
-  shown.actual_destination = route->hop;
-  shown.protocol = tunnelled ? ConnectionProtocol::kHbone : ConnectionProtocol::kTcp;
-  pod.connections().add(shown);
-
-  Result<io::StreamPtr> upstream = fail(ErrorCode::kInternal, "not opened");
-  if (tunnelled) {
-    auto opened = co_await open_tunnel(pod, **local, *route, accepted.peer, stop);
-    upstream = std::move(opened);
-  } else {
-    auto opened = co_await open_plain(pod, route->hop, stop);
-    upstream = std::move(opened);
-  }
-  if (!upstream) {
-    accepted.stream->abort(io::AbortReason::kReset);
-    if (upstream.error().code() == ErrorCode::kCancelled) co_return;  // drained: the record says so
-    record.finish(Failure{flag_of(upstream.error()), upstream.error().message()});
-    co_return;
-  }
-  auto copied = co_await io::pump(pod.loop(), *accepted.stream, **upstream, record.counters(), stop);
-  record.finish(copied);
 }
 
 }  // namespace weft::ztunnel

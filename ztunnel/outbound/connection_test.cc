@@ -84,7 +84,7 @@ TEST_CASE("a tunnel port that never answers is told as a network policy, and cou
   MeshWorld mesh;
   mesh.ask_and_stay(*mesh.pod_a, "x", seen, stop.token());
   // What leaves the pod hangs, not the pod's connection to its own proxy.
-  REQUIRE(mesh.world.run_until([&] { return mesh.count("istio_tcp_connections_opened_total") == 1; }));
+  REQUIRE(mesh.world.run_until([&] { return mesh.count("istio_tcp_sockets_open", "reporter=\"source\"") == 1; }));
   mesh.internet.faults().hang = 1;
   REQUIRE(mesh.world.run_until([&] { return seen.done; }));
   CHECK(seen.error);
