@@ -176,6 +176,7 @@ struct Fixture {
   void update() { agent->reconciler.update(set); }
   bool until(const std::function<bool()>& done) { return world.run_until(done, 200'000); }
   bool serving(const std::string& uid) { return ztunnel->proxy.serving.contains(uid); }
+  bool enrolled(const std::string& uid, ino_t inode) { return serving(uid) && node.spaces[inode].redirected; }
 
   static Task<void> add_task(Fixture& self, PodInfo info, ino_t inode, Duration limit, std::string& out) {
     Deadline deadline(self.loop, limit, {});
@@ -254,7 +255,7 @@ TEST_CASE("a label enrols a running pod, found by its address, and its removal r
 
   f.set.pods[0].wanted = true;
   f.update();
-  REQUIRE(f.until([&] { return f.serving("a"); }));
+  REQUIRE(f.until([&] { return f.enrolled("a", 2); }));
   CHECK(f.node.log == Lines{"apply 2"});
 
   f.set.pods[0].wanted = false;
@@ -273,7 +274,7 @@ TEST_CASE("a pod that is gone or has ended is revoked, its rules are left alone"
   f.pod("a", "10.0.0.1");
   f.pod("b", "10.0.0.2");
   f.update();
-  REQUIRE(f.until([&] { return f.serving("a") && f.serving("b"); }));
+  REQUIRE(f.until([&] { return f.enrolled("a", 1) && f.enrolled("b", 2); }));
   f.set.pods[0].finished = true;
   f.set.pods.pop_back();
   f.update();
@@ -303,7 +304,7 @@ TEST_CASE("rules that were taken away come back, and are counted") {
   f.node.spaces[1].addresses = {ip("10.0.0.1")};
   f.pod("a", "10.0.0.1");
   f.update();
-  REQUIRE(f.until([&] { return f.serving("a"); }));
+  REQUIRE(f.until([&] { return f.enrolled("a", 1); }));
   f.node.spaces[1].redirected = false;
   f.world.run_for(Reconciler::kVerifyInterval + 1s);
   CHECK(f.node.spaces[1].redirected);
@@ -321,12 +322,11 @@ TEST_CASE("a namespace that goes away is revoked, and the pod's next one is take
   f.node.spaces[1].addresses = {ip("10.0.0.1")};
   f.pod("a", "10.0.0.1");
   f.update();
-  REQUIRE(f.until([&] { return f.serving("a"); }));
+  REQUIRE(f.until([&] { return f.enrolled("a", 1); }));
   f.node.spaces.erase(1);
   REQUIRE(f.until([&] { return !f.serving("a"); }));
   f.node.spaces[2].addresses = {ip("10.0.0.1")};
-  REQUIRE(f.until([&] { return f.serving("a"); }));
-  CHECK(f.node.spaces[2].redirected);
+  CHECK(f.until([&] { return f.enrolled("a", 2); }));
 }
 
 TEST_CASE("a new proxy gets all pods, an older one takes over with all") {
@@ -356,7 +356,7 @@ TEST_CASE("a new agent finds its pods again and takes none from a proxy that ser
   f.pod("a", "10.0.0.1");
   f.pod("b", "10.0.0.2");
   f.update();
-  REQUIRE(f.until([&] { return f.serving("a") && f.serving("b"); }));
+  REQUIRE(f.until([&] { return f.enrolled("a", 1) && f.enrolled("b", 2); }));
   f.agent.reset();
   const auto log = f.node.log;
   SECTION("nothing changed") {
