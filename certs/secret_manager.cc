@@ -32,6 +32,8 @@ SecretManager::SecretManager(Loop& loop, CertificateSource& source, std::size_t 
     : loop_(loop),
       source_(source),
       concurrency_(concurrency),
+      wall_offset_(wall_offset()),
+      clock_timer_([this] { check_clock(); }),
       scope_(loop),
       alive_(std::make_shared<SecretManager*>(this)) {}
 
@@ -41,6 +43,7 @@ SecretPtr SecretManager::request(const model::Identity& identity, Priority prior
   const std::string key = identity.to_string();
   auto found = items_.find(key);
   if (found == items_.end()) {
+    if (!clock_timer_.armed()) loop_.arm(clock_timer_, loop_.now() + kClockCheck);
     auto hurry = [&loop = loop_, identity, weak = std::weak_ptr(alive_)] {
       loop.post_from_any_thread([identity, weak] {
         if (auto alive = weak.lock()) {
@@ -126,19 +129,34 @@ void SecretManager::finish(Item& item, Result<CredentialsPtr> outcome) {
 
 void SecretManager::schedule(Item& item, WallTime when) {
   item.next_attempt = when;
-  const Duration delay = std::clamp(when - loop_.clock().wall(), Duration::zero(), Duration(kClockCheck));
+  const Duration delay = std::max<Duration>(when - loop_.clock().wall(), Duration::zero());
   loop_.arm(item.timer, loop_.now() + delay);
+}
+
+Duration SecretManager::wall_offset() {
+  return loop_.clock().wall().time_since_epoch() - loop_.clock().monotonic().time_since_epoch();
+}
+
+void SecretManager::check_clock() {
+  if (stopping_ || items_.empty()) return;
+  loop_.arm(clock_timer_, loop_.now() + kClockCheck);
+  const Duration offset = wall_offset();
+  const Duration jump = offset - std::exchange(wall_offset_, offset);
+  if (jump < kClockJumpMin && jump > -kClockJumpMin) return;
+  WEFT_LOG(
+      kWarn, "identity", "the clock was set, renewing all certificates",
+      {"seconds", fmt::to_string(std::chrono::duration_cast<std::chrono::seconds>(jump).count()), log::FieldKind::kNumber});
+  for (const auto& [key, item] : items_) {
+    if (item->waiting || item->in_flight) continue;
+    item->timer.cancel();
+    enqueue(item, Priority::kBackground);
+  }
 }
 
 void SecretManager::on_timer(const std::string& key) {
   auto found = items_.find(key);
   if (found == items_.end()) return;
-  const ItemPtr& item = found->second;
-  if (loop_.clock().wall() < item->next_attempt) {
-    schedule(*item, item->next_attempt);
-  } else {
-    enqueue(item, Priority::kBackground);
-  }
+  enqueue(found->second, Priority::kBackground);
 }
 
 void SecretManager::forget(const model::Identity& identity) {
@@ -178,6 +196,7 @@ std::optional<Duration> SecretManager::shortest_life() const {
 
 Task<void> SecretManager::stop() {
   stopping_ = true;
+  clock_timer_.cancel();
   waiting_.clear();
   for (auto& [key, item] : items_) {
     item->timer.cancel();

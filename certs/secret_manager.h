@@ -4,6 +4,9 @@
 // the authority at a time. Waiting requests are served by priority, then by age; an identity waits only once and rises when
 // somebody needs it sooner. Failures repeat with back-off, an old certificate being served meanwhile for as long as it is
 // valid. Only without one do callers see the error, and they see it at once.
+//
+// Validity and refresh times are wall-clock times. A clock that was set, either way, makes certificates of the time before
+// it look stale or not valid yet, so all of them are asked for anew.
 #pragma once
 
 #include <cstdint>
@@ -38,8 +41,9 @@ class SecretManager {
   static constexpr Duration kFetchTimeout = std::chrono::seconds(30);
   // An authority whose certificates are born past their half life is not asked more often than this.
   static constexpr Duration kRefreshFloor = std::chrono::seconds(1);
-  // Refresh times are wall-clock times: they are looked at again at least this often, in case the clock was set.
-  static constexpr Duration kClockCheck = std::chrono::minutes(5);
+  // How often the wall clock is compared with the monotonic one, and what counts as set rather than corrected.
+  static constexpr Duration kClockCheck = std::chrono::seconds(5);
+  static constexpr Duration kClockJumpMin = std::chrono::seconds(10);
 
   SecretManager(Loop& loop, CertificateSource& source, std::size_t concurrency = kConcurrency);
   SecretManager(const SecretManager&) = delete;
@@ -78,6 +82,8 @@ class SecretManager {
   void finish(Item& item, Result<CredentialsPtr> outcome);
   void schedule(Item& item, WallTime when);
   void on_timer(const std::string& key);
+  void check_clock();
+  Duration wall_offset();
 
   Loop& loop_;
   CertificateSource& source_;
@@ -88,6 +94,8 @@ class SecretManager {
   std::uint64_t arrivals_ = 0;
   std::uint64_t generations_ = 0;
   bool stopping_ = false;
+  Duration wall_offset_;  // wall clock less monotonic clock, when last looked at
+  Timer clock_timer_;
   Scope scope_;
   // Expires with the manager: posts from other threads look first.
   std::shared_ptr<SecretManager*> alive_;

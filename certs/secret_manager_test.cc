@@ -204,13 +204,36 @@ TEST_CASE("a request without an answer gives its slot back") {
   CHECK(rig.state(secret) == "Unavailable: certificate request timed out after 30s");
 }
 
-TEST_CASE("a clock set forward is noticed before the old certificate's time") {
+TEST_CASE("a clock that is set, either way, renews every certificate at once; one that is corrected renews none") {
+  for (const Duration jump : {Duration(24h * 366), Duration(-24h * 366), Duration(40min), Duration(-11s)}) {
+    Rig rig;
+    auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+    rig.loop.run_until_idle();
+    rig.loop.manual_clock().set_wall(rig.loop.clock().wall() + 2s);
+    rig.loop.advance(10s);
+    CHECK(rig.source.asked.size() == 1);
+    rig.loop.manual_clock().set_wall(rig.loop.clock().wall() + jump);
+    rig.loop.advance(SecretManager::kClockCheck);
+    CHECK(rig.source.asked.size() == 2);
+    const auto& fresh = *secret->current()->credentials;
+    CHECK((fresh.not_before() <= rig.loop.clock().wall() && rig.loop.clock().wall() < fresh.not_after()));
+    rig.loop.advance(1min);
+    CHECK(rig.source.asked.size() == 2);
+  }
+}
+
+TEST_CASE("an authority that is away for a day is asked in measure all the time, and found soon after its return") {
   Rig rig;
   auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
   rig.loop.run_until_idle();
-  rig.loop.manual_clock().set_wall(rig.loop.clock().wall() + 40min);
-  rig.loop.advance(5min);
-  CHECK(rig.source.asked.size() == 2);
+  rig.source.failing = true;
+  rig.loop.advance(24h);
+  CHECK(rig.state(secret).starts_with("Unavailable"));
+  CHECK(rig.source.asked.size() >= 23h / Backoff::kMax);
+  CHECK(rig.source.asked.size() <= 2 * (24h / Backoff::kMax));
+  rig.source.failing = false;
+  rig.loop.advance(Backoff::kMax);
+  CHECK(rig.state(secret) == "Available");
 }
 
 TEST_CASE("many holders of many identities all get their certificate") {

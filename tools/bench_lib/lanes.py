@@ -53,6 +53,7 @@ class Lane:
         self.settings = settings
         self.lab = self.lab_class("bench-" + self.name, settings.build, self.mesh)
         self.server = None
+        self.objects = {}
         self.proxies = {}  # "a" and "b": the client's and the server's proxy, as Process
 
     # -------------------------------------------------------------- life
@@ -61,6 +62,7 @@ class Lane:
         self.start_lab()
         label = ", labels: {istio.io/dataplane-mode: ambient}" if self.mesh else ""
         objects = {manifests.key_of(o): o for o in manifests.parse(PODS % label, "the benchmark's pods")}
+        self.objects = objects
         self.lab.apply(objects)
         self.start_proxies()
         self.server = self.run_in(SERVER, "load", [self.settings.load, "serve", "0.0.0.0", str(SERVER_PORT)])
@@ -169,7 +171,8 @@ class WeftLab(Lab):
     def programs(self):
         made = super().programs()
         plain_start = made.start_ztunnel_unready
-        made.start_ztunnel_unready = lambda node, env=None: plain_start(node, dict(self.ztunnel_env, **(env or {})))
+        made.start_ztunnel_unready = lambda node, env=None, place=None: plain_start(
+            node, dict(self.ztunnel_env, **(env or {})), place)
         return made
 
 

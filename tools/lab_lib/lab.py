@@ -42,6 +42,7 @@ class Lab:
         self.say = say or (lambda text: None)
         self.data = {"build": build, "mesh": mesh, "source": None, "processes": [], "pods": {}, "services": {},
                      "seen": {}, "local_replies": True, "engine": engine}
+        self.env, self.wrap = {}, []  # for programs started from now on: more variables, what starts them (prlimit ...)
         self.objects = {}       # what state/ holds besides pods
         self.problems = {}
         self.depth = 0
@@ -134,7 +135,7 @@ class Lab:
             programs.start_ztunnel(node)
 
     def programs(self):
-        return Programs(self.prefix, self.folder, self.data["build"], self.keep, engine=self.data.get("engine"))
+        return Programs(self.prefix, self.folder, self.data["build"], self.keep, engine=self.data.get("engine"), env=self.env, wrap=self.wrap)
 
     def keep(self, process):
         """Remembers a background process, at once, so that `down` ends it whatever happens next."""

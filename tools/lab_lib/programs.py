@@ -73,8 +73,9 @@ def base_env(extra):
 class Programs:
     """Starts programs for one lab. `folder` is the lab's private folder; processes are handed to `keep`."""
 
-    def __init__(self, prefix, folder, build, keep, log_level="info", engine=None):
+    def __init__(self, prefix, folder, build, keep, log_level="info", engine=None, env=None, wrap=()):
         self.prefix, self.folder, self.build, self.keep, self.log_level = prefix, folder, build, keep, log_level
+        self.env, self.wrap = env or {}, list(wrap)  # for every program: variables, and what starts it (prlimit ...)
         self.engine = engine  # a word of ENGINES, or None: as ztunnel chooses
         self.state = os.path.join(folder, "state")
         self.ca_folder = os.path.join(folder, "control", "ca")
@@ -92,8 +93,8 @@ class Programs:
     def start(self, part, name, argv, env=None):
         log = os.path.join(self.folder, part, name + ".log")
         process = Process.start("%s on %s" % (name, part),
-                                ["nsenter", "--net=" + netns_path(self.prefix + part), "--"] + argv, log,
-                                env=base_env(env or {}), cwd=os.path.join(self.folder, part))
+                                ["nsenter", "--net=" + netns_path(self.prefix + part), "--"] + self.wrap + argv, log,
+                                env=base_env(dict(self.env, **(env or {}))), cwd=os.path.join(self.folder, part))
         self.keep(process)
         return process
 

@@ -1,0 +1,197 @@
+"""Pods that go away in the middle of things, addresses that change hands, packets that pretend, and no descriptors left."""
+import os
+import resource
+import socket
+import struct
+import time
+
+import wire
+from aftermath import Aftermath, footprint, kill, outcome, request, restart
+from harness import LabError, case, expect, fabric, in_netns, netns_path, programs, wait_for
+from lab_lib.shell import run
+from wire import MIB, Task
+
+SCENARIO = "policies"
+CALLER, SERVER = "production/client", "production/httpbin"
+POD = ("apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: %s, labels: {app: %s}}\n"
+       "spec: {nodeName: %s, serviceAccountName: %s, containers: [{name: app, ports: [{containerPort: 8080}]}]}\n")
+ONLY_CLIENT = ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: only-client, namespace: production}\n"
+               "spec: {selector: {matchLabels: {app: httpbin}}, rules: [{from: [{source: {principals: "
+               "[cluster.local/ns/production/sa/client]}}]}]}\n")
+STRICT = ("apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: production}\n"
+          "spec: {mtls: {mode: STRICT}}\n")
+SO_MARK, MARK = 36, 0x539
+
+
+def holds_namespace(mesh, inode):
+    """Programs of the lab that keep a network namespace alive."""
+    found = []
+    for name in ("ztunnel", "weft-agent"):
+        for node in fabric.NODES:
+            pid = mesh.lab.process("%s on %s" % (name, node)).pid
+            for number in os.listdir("/proc/%d/fd" % pid):
+                try:
+                    if os.readlink("/proc/%d/fd/%s" % (pid, number)) == "net:[%d]" % inode:
+                        found.append("%s on %s" % (name, node))
+                except OSError:
+                    pass
+    return found
+
+
+@case("a pod's namespace deleted in the middle of a transfer: the other end is told, nothing of it is kept, the pod can come back")
+def namespace_deleted(mesh):
+    after = Aftermath(mesh, "deleted")
+    for victim, peer, node in (("victim-server", CALLER, "node-b"), ("victim-caller", SERVER, "node-a")):
+        mesh.apply(POD % (victim, "production", victim, node, victim))
+        key = "production/" + victim
+        mesh.eventually(key, "http://httpbin.production/", 200, headers={"x-token": after.token()})
+        mesh.eventually(CALLER, "http://%s:8080/" % mesh.ips(key)[0], 200, headers={"x-token": after.token()})
+        inode = os.stat(netns_path(mesh.netns(key))).st_ino
+        near, far = wire.connect(mesh, peer if "server" in victim else key, key if "server" in victim else peer)
+        sends, hears = (near, far) if "server" in victim else (far, near)
+        sending = Task(send_until_broken, sends)
+        wire.receive(hears, 4 * MIB)
+        hears.close()  # its namespace lives as long as a socket of ours
+        # As a runtime that was killed would leave it: no plugin is asked, the namespace is simply gone.
+        fabric.delete_namespace(mesh.netns(key))
+        mesh.lab.process("the application of " + key)
+        pid = mesh.lab.data["pods"][key]["process"]["pid"]
+        os.kill(pid, 9)
+        sending.result(90)
+        sends.close()
+        mesh.apply(without=["Pod/" + victim])
+        wait_for("nobody to keep the namespace of " + key, lambda: not holds_namespace(mesh, inode), 40)
+        mesh.apply(POD % (victim, "production", victim, node, victim))
+        mesh.eventually(CALLER, "http://%s:8080/" % mesh.ips(key)[0], 200, limit_s=40, headers={"x-token": after.token()})
+        mesh.reset()
+        after.check("the namespace of %s was deleted" % victim)
+    return after.close()
+
+
+def send_until_broken(sock):
+    sock.settimeout(60)
+    try:
+        while True:
+            wire.send(sock, MIB)
+    except OSError:
+        pass
+
+
+def next_address(mesh, node, ips):
+    """The next pod of the node gets these addresses: the address plugin goes on after the last one it gave away."""
+    folder = os.path.join(mesh.lab.folder, node, "ipam", "weft-lab")
+    for number, address in enumerate(ips):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        packed = bytearray(socket.inet_pton(family, address))
+        packed[-1] -= 1
+        with open(os.path.join(folder, "last_reserved_ip.%d" % number), "w") as handle:
+            handle.write(socket.inet_ntop(family, bytes(packed)))
+
+
+def replace(mesh, old, new_name, namespace, node, account, text=""):
+    """Deletes a pod and starts another with its addresses at once; returns the seconds between."""
+    ips = mesh.ips(old)
+    mesh.apply(without=["Pod/" + old.split("/")[1]])
+    gone = time.monotonic()
+    next_address(mesh, node, ips)
+    mesh.apply(POD % (new_name, namespace, new_name, node, account) + text)
+    between = time.monotonic() - gone
+    # Newer address plugins announce the address (arp_notify); else neighbours send to the old pod for up to a minute.
+    for other in fabric.NODES:
+        run(["ip", "-n", mesh.lab.prefix + other, "neigh", "flush", "dev", fabric.POD_BRIDGE])
+    key = "%s/%s" % (namespace, new_name)
+    expect(mesh.ips(key) == ips, "%s got %s, not %s" % (key, mesh.ips(key), ips))
+    return between
+
+
+@case("a caller's address given to another pod at once: the new pod has none of the old one's rights, in the mesh or outside it")
+def caller_address_reused(mesh):
+    after, asked, longest = Aftermath(mesh, "caller-address"), 0, 0.0
+    mesh.apply(ONLY_CLIENT)
+    url = "http://%s:8080/" % mesh.ips(SERVER)[0]
+    for namespace, account in (("staging", "thief"), ("outside", "thief")):
+        mesh.apply(POD % ("entitled", "production", "entitled", "node-a", "client"))
+        mesh.eventually("production/entitled", url, 200, headers={"x-token": after.token()})
+        longest = max(longest, replace(mesh, "production/entitled", "thief", namespace, "node-a", account))
+        for got in mesh.lab.ask(namespace + "/thief", [{"url": url, "count": 20, "limit_s": 3}]):
+            expect(got["outcome"] in ("closed", "timeout"), "%s/thief was let in with a dead pod's address: %s" % (namespace, got))
+            asked += 1
+        mesh.apply(without=["AuthorizationPolicy/only-client"])
+        mesh.eventually(namespace + "/thief", url, 200)  # the control: but for the policy it would be let in
+        mesh.apply(ONLY_CLIENT, without=["Pod/thief"])
+    mesh.eventually(CALLER, url, 200, headers={"x-token": after.token()})
+    mesh.reset()
+    after.check("a caller's address was reused")
+    return "%s; %d requests refused, the other pod there after %.2f s at most" % (after.close(), asked, longest)
+
+
+@case("a server's address given to another pod at once: its callers reach the new pod by the new pod's rules, or nobody")
+def server_address_reused(mesh):
+    after = Aftermath(mesh, "server-address")
+    deny = ("---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: nobody, namespace: staging}\n"
+            "spec: {action: DENY, selector: {matchLabels: {app: heir}}, rules: [{}]}\n")
+    longest = 0.0
+    for policy, reachable in (("", True), (deny, False)):
+        mesh.apply(POD % ("deceased", "production", "deceased", "node-b", "deceased"))
+        url = "http://%s:8080/" % mesh.ips("production/deceased")[0]
+        mesh.eventually(CALLER, url, 200, headers={"x-token": after.token()})  # from here on a tunnel is pooled
+        open_one = mesh.connect(CALLER, mesh.ips("production/deceased")[0], 8080)
+        request(open_one, after.token())
+        expect(b"200" in outcome(open_one), "no answer on the connection that stays open")
+        longest = max(longest, replace(mesh, "production/deceased", "heir", "staging", "node-b", "heir", policy))
+        if reachable:
+            got = mesh.eventually(CALLER, url, 200, limit_s=40, headers={"x-token": after.token()})
+            expect(got["body"]["pod"] == "heir", got["body"])
+        else:
+            for got in mesh.lab.ask(CALLER, [{"url": url, "count": 10, "limit_s": 3}]):
+                expect(got["outcome"] in ("closed", "timeout"), "a policy of the new pod did not hold: %s" % got)
+        try:
+            request(open_one, after.token())
+            heard = outcome(open_one, 30)
+        except OSError:
+            heard = None
+        expect(not heard, "the old pod's connection was continued by the new pod: %r" % heard)
+        open_one.close()
+        mesh.reset()
+        after.check("a server's address was reused")
+    return "%s; the other pod there after %.2f s at most" % (after.close(), longest)
+
+
+@case("a process in a pod that may set packet marks leaves the mesh, not more: STRICT pods do not answer it, and it has no identity")
+def marked(mesh):
+    """docs/decisions/packet-mark.md says why."""
+    after = Aftermath(mesh, "marked")
+    server = mesh.ips(SERVER)[0]
+
+    def dial(port):
+        def body():
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, SO_MARK, MARK)
+            sock.settimeout(5)
+            sock.connect((server, port))
+            return sock
+
+        return in_netns(netns_path(mesh.netns(CALLER)), body)
+
+    def ask(port):
+        try:
+            with dial(port) as sock:
+                sock.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                return outcome(sock, 5)
+        except OSError:
+            return None
+
+    expect(b"200" in (ask(8080) or b""), "the control fails: a permissive pod answers plain text from anybody")
+    expect(not ask(15008), "the tunnel port answered a peer without a certificate")
+    mesh.apply(STRICT)
+    mesh.eventually("outside/plain", "http://%s:8080/" % server, "closed", limit_s=20)
+    expect(not ask(8080), "a STRICT pod answered marked plain text")
+    mesh.eventually(CALLER, "http://%s:8080/" % server, 200, headers={"x-token": after.token()})
+    mesh.apply(without=["PeerAuthentication/strict"])
+    mesh.apply(ONLY_CLIENT)
+    mesh.eventually("staging/tester", "http://%s:8080/" % server, "closed", limit_s=20)
+    expect(not ask(8080), "a marked connection has the identity of the pod it comes from")
+    mesh.eventually(CALLER, "http://%s:8080/" % server, 200, headers={"x-token": after.token()})
+    mesh.reset()
+    after.check("packet marks were abused")
+    return after.close()
