@@ -1,12 +1,14 @@
 #include "certs/ca_client.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <cstdio>
 
 #include "ca.pb.h"
 #include "lib/grpc/listen.h"
 #include "lib/tls/test_authority.h"
 #include "tests/support/sim/files.h"
 #include "tests/support/sim/network.h"
+#include "tests/support/sim/stop_everywhere.h"
 
 using namespace weft;
 using namespace weft::certs;
@@ -251,4 +253,39 @@ TEST_CASE("a bad address or header is refused before anything is dialled") {
   CHECK_FALSE(create({.address = "http://ca.test:1"}));
   CHECK_FALSE(create({.address = "https://ca.test", .headers = {{"Upper", "x"}}}));
   CHECK_FALSE(create({.address = "https://ca.test", .headers = {{"x", "a\r\nb"}}}));
+}
+
+namespace {
+
+// The first call of a client: names, connection, TLS, HTTP/2, the call.
+struct OneFetch {
+  OneFetch() {
+    rig.make_client({.address = "https://ca.test:15012"});
+    scope.spawn(ask(*this));
+  }
+  static Task<void> ask(OneFetch& self) {
+    auto identity = model::Identity::parse(kCart);
+    auto outcome = co_await self.rig.client->fetch(std::move(*identity), 1, self.asked_to_stop.token());
+    self.outcome.emplace(std::move(outcome));
+  }
+  sim::World& world() { return rig.world; }
+  bool over() const { return outcome.has_value(); }
+  void stop() { asked_to_stop.request_stop(); }
+  bool stopped() const { return over(); }
+  void check() {
+    rig.world.run(scope.join());
+    CHECK(rig.fetch(kCart, 2));  // the client is none the worse for it
+  }
+  Rig rig;
+  StopSource asked_to_stop;
+  std::optional<Result<CredentialsPtr>> outcome;
+  Scope scope{rig.node_loop};
+};
+
+}  // namespace
+
+TEST_CASE("a request for a certificate that is stopped at any point ends at once, and the next one succeeds") {
+  const auto points = sim::stop_everywhere<OneFetch>(1s);
+  std::printf("a request for a certificate stopped at %zu points\n", points);
+  CHECK(points > 20);
 }

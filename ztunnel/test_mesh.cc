@@ -332,6 +332,10 @@ Seen MeshWorld::ask(sim::Host& host, const std::string& text, SocketAddress addr
   return seen;
 }
 
+void MeshWorld::begin_ask(sim::Host& host, const std::string& text, Seen& seen) {
+  clients.spawn(call(network_of(host), {ip("10.0.0.2"), 8080}, text, seen));
+}
+
 void MeshWorld::ask_and_stay(sim::Host& host, const std::string& text, Seen& seen, StopToken stop, SocketAddress address) {
   clients.spawn(call_and_stay(network_of(host), address, text, seen, std::move(stop)));
 }

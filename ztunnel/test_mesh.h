@@ -118,6 +118,8 @@ class MeshWorld {
   io::Network& network_of(sim::Host& host);
   // One request to its end.
   Seen ask(sim::Host& host, const std::string& text = "hello", SocketAddress address = {ip("10.0.0.2"), 8080});
+  // The same, begun; `seen` outlives the world.
+  void begin_ask(sim::Host& host, const std::string& text, Seen& seen);
   // A request that stays open; `seen` outlives the world or `stop`.
   void ask_and_stay(sim::Host& host, const std::string& text, Seen& seen, StopToken stop,
                     SocketAddress address = {ip("10.0.0.2"), 8080});

@@ -42,12 +42,14 @@ struct FramePool {
 };
 
 thread_local FramePool pool;
+thread_local std::ptrdiff_t alive = 0;
 
 std::size_t class_of(std::size_t size) { return (size + kClassSize - 1) / kClassSize; }
 
 }  // namespace
 
 void* allocate_frame(std::size_t size) {
+  ++alive;
   if (!kRecycle || size > kRecycledFrameMax) return ::operator new(size);
   const auto index = class_of(size);
   if (auto* frame = pool.free[index]; frame && !pool.gone) {
@@ -58,7 +60,10 @@ void* allocate_frame(std::size_t size) {
   return ::operator new(index * kClassSize);
 }
 
+std::ptrdiff_t frames_alive() { return alive; }
+
 void free_frame(void* memory, std::size_t size) {
+  --alive;
   if (kRecycle && size <= kRecycledFrameMax && !pool.gone) {
     const auto index = class_of(size);
     if (pool.count[index] < kRecycledFramesPerClass) {

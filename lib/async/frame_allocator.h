@@ -13,4 +13,7 @@ inline constexpr std::size_t kRecycledFramesPerClass = 64;
 void* allocate_frame(std::size_t size);
 void free_frame(void* memory, std::size_t size);
 
+// Frames that this thread has allocated less those that it has freed. What a test began and ended leaves it as it was.
+std::ptrdiff_t frames_alive();
+
 }  // namespace weft

@@ -4,10 +4,13 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <cstdio>
 
 #include "lib/zds/client.h"
 #include "tests/support/sim/packets.h"
+#include "tests/support/sim/stop_everywhere.h"
 
 using namespace weft;
 using namespace weft::zds;
@@ -316,4 +319,75 @@ TEST_CASE("changes during a snapshot follow it") {
   f.world.run(scope.join());
   CHECK(added == "by 1");
   CHECK(removed == "ok");
+}
+
+namespace {
+
+// A proxy connects, gets a snapshot of two pods, and one more pod after it. One of the two sides is stopped.
+struct OneHandover {
+  enum class Stops { kProxy, kAgent };
+  explicit OneHandover(Stops stops_) : stops(stops_) {
+    f.pods.pods = {{{"one", "n", "ns", "sa"}, any_file()}, {{"two", "n", "ns", "sa"}, any_file()}};
+    proxies.spawn(run(*this));
+  }
+  ~OneHandover() {
+    proxies.request_stop();
+    f.world.run(proxies.join());
+    f.world.run(adding.join());
+  }
+  static Task<void> run(OneHandover& self) {
+    auto ended = co_await self.client.run(self.proxies.token());
+    CHECK(ended);
+    self.proxy_ended = true;
+  }
+  static Task<void> add(OneHandover& self) {
+    Pod pod{"three", "n", "ns", "sa"};
+    auto netns = any_file();
+    auto added = co_await self.f.server->add(std::move(pod), std::move(netns), {});
+    self.added = added.has_value();
+    self.answered = true;
+  }
+  sim::World& world() { return f.world; }
+  bool over() {
+    if (proxy.ready && !asked) {
+      asked = true;
+      adding.spawn(add(*this));
+    }
+    return answered;
+  }
+  void stop() {
+    if (stops == Stops::kProxy) {
+      proxies.request_stop();
+    } else {
+      f.scope.request_stop();
+      ending.spawn(end(*this));
+    }
+  }
+  static Task<void> end(OneHandover& self) {
+    co_await self.f.scope.join();
+    self.agent_ended = true;
+  }
+  bool stopped() { return (stops == Stops::kProxy ? proxy_ended : agent_ended) && (!asked || answered); }
+  void check() {
+    if (added) CHECK(std::ranges::count(proxy.log, "add three") == 1);
+    f.world.run(ending.join());
+  }
+
+  const Stops stops;
+  Fixture f;
+  Proxy proxy;
+  Client client{f.loop, f.network, proxy, "/zds.sock"};
+  Scope proxies{f.loop}, adding{f.loop}, ending{f.loop};
+  bool asked = false, answered = false, added = false, proxy_ended = false, agent_ended = false;
+};
+
+}  // namespace
+
+TEST_CASE("a handover that either side stops at any point ends for both") {
+  for (const auto stops : {OneHandover::Stops::kProxy, OneHandover::Stops::kAgent}) {
+    const auto points = sim::stop_everywhere<OneHandover>(Server::kAnswerLimit, stops);
+    std::printf("a handover stopped by the %s at %zu points\n", stops == OneHandover::Stops::kProxy ? "proxy" : "agent",
+                points);
+    CHECK(points > 20);
+  }
 }
