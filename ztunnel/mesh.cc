@@ -16,6 +16,8 @@ sources::FolderSettings folder_settings(const Settings& settings) {
   folder.translate.network = settings.network;
   folder.translate.trust_domain = settings.trust_domain;
   folder.translate.cluster_domain = settings.cluster_domain;
+  folder.translate.root_namespace = settings.root_namespace;
+  if (settings.l7_deny_at_l4) folder.translate.http_in_deny = translate::Options::HttpInDeny::kDeny;
   return folder;
 }
 

@@ -48,7 +48,8 @@ constexpr Setting kTable[] = {
     text("ISTIO_META_CLUSTER_ID", "", "Name of the cluster; comes before CLUSTER_ID."),
     text("CLUSTER_ID", "Kubernetes", "Name of the cluster."),
     text("ISTIO_META_ISTIO_VERSION", "unknown", "Version shown in the istio_build metric and by the version command."),
-    text("TRUST_DOMAIN", "cluster.local", "Trust domain of this proxy's own identity and of workloads from MANIFEST_DIR.",
+    text("TRUST_DOMAIN", "cluster.local",
+         "Trust domain of this proxy's own identity and, unless the mesh configuration names another, of MANIFEST_DIR.",
          "weft.trustDomain"),
     text("POD_NAME", "", "This proxy's own pod. With the next two: its statistics can be scraped through the mesh."),
     text("POD_NAMESPACE", "", "Namespace of this proxy's own pod."),
@@ -66,6 +67,14 @@ constexpr Setting kTable[] = {
     text("LOCAL_XDS_PATH", "", "File of workloads, services and policies, read once at start.", "weft.localXdsPath"),
     text("LOCAL_XDS", "", "The same as text. One of LOCAL_XDS_PATH, LOCAL_XDS and MANIFEST_DIR must be set."),
     text("MANIFEST_DIR", "", "Folder of Kubernetes manifests, watched: the mesh is what they describe.", "weft.manifestDir"),
+    text("ROOT_NAMESPACE", "istio-system",
+         "Of MANIFEST_DIR: namespace of ConfigMap istio, the mesh configuration, and of the policies that hold everywhere "
+         "unless that configuration names another for them.",
+         "weft.rootNamespace"),
+    text("L7_DENY_AT_L4", "ignore",
+         "Of MANIFEST_DIR: what a DENY rule does with HTTP attributes, which this proxy does not see. ignore: they are left "
+         "out as Istio does, which may leave a rule that never fires; deny: the rule fires without regard to them.",
+         "weft.l7DenyAtL4"),
 
     text("CA_ADDRESS", "https://istiod.istio-system.svc:15012",
          "Certificate authority, https://HOST:PORT. The default is https://localhost:15012 outside Kubernetes."),

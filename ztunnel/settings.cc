@@ -94,6 +94,11 @@ void load_mesh_source(SettingReader& reader, Settings& settings) {
   settings.local_xds_path = reader.text("LOCAL_XDS_PATH");
   settings.local_xds = reader.text("LOCAL_XDS");
   settings.manifest_dir = reader.text("MANIFEST_DIR");
+  settings.root_namespace = reader.text("ROOT_NAMESPACE");
+  if (settings.root_namespace.empty()) reader.reject("ROOT_NAMESPACE", "must not be empty");
+  const auto l7_deny = reader.text("L7_DENY_AT_L4");
+  settings.l7_deny_at_l4 = l7_deny == "deny";
+  if (l7_deny != "deny" && l7_deny != "ignore") reader.reject("L7_DENY_AT_L4", "must be ignore or deny");
   const int sources = !settings.local_xds_path.empty() + !settings.local_xds.empty() + !settings.manifest_dir.empty();
   if (sources > 1) reader.problem("only one of MANIFEST_DIR, LOCAL_XDS_PATH and LOCAL_XDS may be set");
   if (sources == 0) reader.problem("nothing describes the mesh: set MANIFEST_DIR, LOCAL_XDS_PATH or LOCAL_XDS");

@@ -50,6 +50,8 @@ struct Settings {
   std::string local_xds_path;  // LOCAL_XDS_PATH
   std::string local_xds;       // LOCAL_XDS
   std::string manifest_dir;    // MANIFEST_DIR: folder of Kubernetes manifests, watched
+  std::string root_namespace;  // ROOT_NAMESPACE
+  bool l7_deny_at_l4 = false;  // L7_DENY_AT_L4=deny: DENY rules fire without regard to their HTTP attributes
 
   std::uint32_t pool_max_streams = 100;  // POOL_MAX_STREAMS_PER_CONNECTION
   Duration pool_unused_release_timeout{};

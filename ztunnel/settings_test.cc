@@ -161,6 +161,11 @@ TEST_CASE("set variables are read") {
   CHECK(s.policy_info_logging);
   CHECK(s.proxy_metadata.at("DNS_CAPTURE") == "true");
   CHECK(good({{"KEEPALIVE_ENABLED", "false"}}).keepalive == std::nullopt);
+  CHECK(good({{"L7_DENY_AT_L4", "deny"}}).l7_deny_at_l4);
+  CHECK(!good({{"L7_DENY_AT_L4", "ignore"}}).l7_deny_at_l4);
+  CHECK(!good({}).l7_deny_at_l4);
+  CHECK(good({}).root_namespace == "istio-system");
+  CHECK(good({{"ROOT_NAMESPACE", "mesh"}}).root_namespace == "mesh");
   CHECK(good({{"ENABLE_ORIG_SRC", "false"}}).original_source == OriginalSource::kNever);
   CHECK(good({{"ISTIO_META_CLUSTER_ID", "c2"}, {"CLUSTER_ID", "c1"}}).cluster_id == "c2");
   CHECK(good({{"KUBERNETES_SERVICE_HOST", "10.96.0.1"}}).ca_address == "https://istiod.istio-system.svc:15012");
@@ -174,6 +179,8 @@ TEST_CASE("a bad value is refused with its name, value and reason") {
            Row{"ENABLE_PROXY", "yes", "must be true or false"},
            Row{"ENABLE_PROXY", "false", "ztunnel run without any servers enabled"},
            Row{"PROXY_MODE", "dedicated", "not built yet"},
+           Row{"L7_DENY_AT_L4", "yes", "must be ignore or deny"},
+           Row{"ROOT_NAMESPACE", "", "must not be empty"},
            Row{"PROXY_MODE", "Shared", "must be shared"},
            Row{"XDS_ADDRESS", "https://istiod:15012", "set XDS_ADDRESS to the empty string"},
            Row{"XDS_ON_DEMAND", "true", "no xDS client"},

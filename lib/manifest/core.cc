@@ -52,14 +52,6 @@ Meta decode_meta(const Reader& metadata) {
   return out;
 }
 
-LabelSelector decode_selector(const Reader& selector) {
-  LabelSelector out;
-  out.labels = selector.text_map("matchLabels");
-  for (const auto& entry : selector.list("matchExpressions"))
-    out.expressions.push_back({entry.text("key"), entry.text("operator"), entry.texts("values")});
-  return out;
-}
-
 Pod decode_pod(const Reader& object) {
   Pod out;
   out.spec = decode_pod_spec(object.map("spec"));

@@ -1,4 +1,5 @@
 #include "lib/manifest/detail/decode.h"
+#include "lib/manifest/selector.h"
 
 namespace weft::manifest::detail {
 
@@ -54,7 +55,7 @@ ServiceEntry decode_service_entry(const Reader& object) {
   for (const auto& entry : spec.list("endpoints")) out.endpoints.push_back(decode_entry(entry));
   if (auto selector = spec.map("workloadSelector")) out.workload_selector = selector.text_map("labels");
   for (const auto& entry : object.map("status").list("addresses")) {
-    if (auto value = entry.text("value"); !value.empty()) out.allocated.push_back(std::move(value));
+    if (auto value = entry.text("value"); !value.empty()) out.allocated.push_back({entry.text("host"), std::move(value)});
   }
   return out;
 }
@@ -71,7 +72,7 @@ Gateway decode_gateway(const Reader& object) {
     listener.port = port_of(entry, "port");
     auto namespaces = entry.map("allowedRoutes").map("namespaces");
     listener.routes_from = namespaces.text("from", "Same");
-    listener.routes_selector = decode_selector(namespaces.map("selector"));
+    listener.routes_selector = read_label_selector(namespaces.map("selector"));
     out.listeners.push_back(std::move(listener));
   }
   out.addresses = decode_addresses(spec);

@@ -159,8 +159,12 @@ struct ServiceEntry {
     std::uint16_t port = 0;
     std::uint16_t target_port = 0;  // 0: the same as port
   };
+  struct Allocated {
+    std::string host;  // empty: of every host
+    std::string address;
+  };
   std::vector<std::string> hosts, addresses, export_to, subject_alt_names;
-  std::vector<std::string> allocated;  // status.addresses[].value
+  std::vector<Allocated> allocated;  // status.addresses
   std::vector<Port> ports;
   std::string location;    // MESH_EXTERNAL, MESH_INTERNAL
   std::string resolution;  // NONE, STATIC, DNS, DNS_ROUND_ROBIN, DYNAMIC_DNS
@@ -175,6 +179,7 @@ struct PeerAuthentication {
   bool has_selector = false;  // selector with at least one label
   MtlsMode mode = MtlsMode::kUnset;
   std::map<std::uint16_t, MtlsMode> ports;
+  bool ports_empty = false;  // portLevelMtls is there and names none
 };
 
 struct TargetRef {
@@ -189,7 +194,7 @@ struct AuthorizationPolicy {
     bool empty() const { return values.empty() && not_values.empty(); }
   };
   struct Source {
-    Terms principals, request_principals, namespaces, ip_blocks, remote_ip_blocks, service_accounts;
+    Terms principals, request_principals, namespaces, ip_blocks, remote_ip_blocks, service_accounts, trust_domains;
   };
   struct Operation {
     Terms hosts, ports, methods, paths;

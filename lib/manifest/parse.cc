@@ -43,7 +43,7 @@ Object::Body decode_body(const Object& object, const Reader& reader, const Value
     if (kind == "WorkloadGroup") return detail::decode_workload_group(reader);
     if (kind == "ServiceEntry") return detail::decode_service_entry(reader);
   } else if (group == "security.istio.io") {
-    if (kind == "PeerAuthentication") return detail::decode_peer_authentication(reader);
+    if (kind == "PeerAuthentication") return detail::decode_peer_authentication(reader, unknown);
     if (kind == "AuthorizationPolicy") return detail::decode_authorization_policy(reader, unknown);
   } else if (group == "gateway.networking.k8s.io") {
     if (kind == "Gateway") return detail::decode_gateway(reader);

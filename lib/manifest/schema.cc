@@ -49,7 +49,7 @@ constexpr Shared kShared[] = {
     {"workloadentry", "address ports* labels* network locality weight serviceAccount"},
     {"peersource",
      "principals notPrincipals requestPrincipals notRequestPrincipals namespaces notNamespaces ipBlocks notIpBlocks "
-     "remoteIpBlocks notRemoteIpBlocks serviceAccounts notServiceAccounts"},
+     "remoteIpBlocks notRemoteIpBlocks serviceAccounts notServiceAccounts trustDomains notTrustDomains"},
     {"operation", "hosts notHosts ports notPorts methods notMethods paths notPaths"},
     {"stringmatch", "exact prefix regex"},
     {"destination", "host subset port{number name}"},
@@ -68,7 +68,7 @@ constexpr Shared kShared[] = {
     {"pool",
      "tcp{maxConnections connectTimeout tcpKeepalive@keepalive keepAlive=tcpKeepalive maxConnectionDuration idleTimeout} "
      "http{http1MaxPendingRequests http2MaxRequests maxRequestsPerConnection maxRetries idleTimeout h2UpgradePolicy "
-     "useClientProtocol maxConcurrentStreams}"},
+     "useClientProtocol maxConcurrentStreams http2KeepAlive{interval timeout}}"},
     {"balancer",
      "simple consistentHash{httpHeaderName httpCookie{name path ttl attributes*} useSourceIp httpQueryParameterName "
      "ringHash{minimumRingSize} maglev{tableSize} minimumRingSize} localityLbSetting{distribute* failover* failoverPriority "

@@ -1,5 +1,7 @@
 // Security rules are read strictly: what a rule says beyond what is understood marks it incomplete, and the translator
 // then takes the closed side.
+#include <algorithm>
+
 #include "lib/manifest/detail/decode.h"
 
 namespace weft::manifest::detail {
@@ -41,6 +43,7 @@ Policy::Source decode_source(const Reader& source) {
   out.ip_blocks = terms(source, "ipBlocks", "notIpBlocks");
   out.remote_ip_blocks = terms(source, "remoteIpBlocks", "notRemoteIpBlocks");
   out.service_accounts = terms(source, "serviceAccounts", "notServiceAccounts");
+  out.trust_domains = terms(source, "trustDomains", "notTrustDomains");
   return out;
 }
 
@@ -70,14 +73,26 @@ TargetRef decode_target(const Reader& target) {
           target.text("sectionName")};
 }
 
+// A field of the specification that the kind does not know, outside `within`: a word misspelt may have been the one that
+// limits.
+bool says_more(const std::vector<Problem>& unknown_fields, std::string_view within) {
+  if (unknown_fields.size() >= Problems::kKept) return true;  // the list may have been cut
+  return std::any_of(unknown_fields.begin(), unknown_fields.end(), [&](const Problem& problem) {
+    return problem.path.starts_with("spec") && (within.empty() || !problem.path.starts_with(within));
+  });
+}
+
 }  // namespace
 
-PeerAuthentication decode_peer_authentication(const Reader& object) {
+PeerAuthentication decode_peer_authentication(const Reader& object, const std::vector<Problem>& unknown_fields) {
   PeerAuthentication out;
   auto spec = object.map("spec");
   out.selector = spec.map("selector").text_map("matchLabels");
   out.has_selector = !out.selector.empty();
+  const bool unreadable = spec.failed() || says_more(unknown_fields, "");
   out.mode = decode_mode(spec.any("mtls"));
+  const auto ports = spec.any("portLevelMtls");
+  out.ports_empty = ports && ports.value()->is_map() && ports.value()->members.empty();
   for (const auto& [key, entry] : spec.entries("portLevelMtls")) {
     // The key is a number; written as text it means the same.
     Value number;
@@ -86,10 +101,19 @@ PeerAuthentication decode_peer_authentication(const Reader& object) {
     Problems ignored;
     const auto port = Reader(&number, "", &ignored).as_integer(1, 65535);
     if (!port) {
-      entry.problem(Level::kError, "InvalidValue", "a port is a number from 1 to 65535");
+      // Which port was meant is unknown, so a STRICT one is all of them.
+      const bool strict = decode_mode(entry) == MtlsMode::kStrict;
+      if (strict) out.mode = MtlsMode::kStrict;
+      entry.problem(
+          Level::kError, "InvalidValue",
+          std::string("a port is a number from 1 to 65535; ") + (strict ? "every port is taken as STRICT" : "ignored"));
       continue;
     }
     out.ports[static_cast<std::uint16_t>(*port)] = decode_mode(entry);
+  }
+  if (unreadable) {
+    out.mode = MtlsMode::kStrict;
+    spec.problem(Level::kError, "InvalidValue", "says more than can be read; taken as STRICT");
   }
   return out;
 }
@@ -113,7 +137,7 @@ AuthorizationPolicy decode_authorization_policy(const Reader& object, const std:
                                "\"" + action.substr(0, 100) + "\" is none of ALLOW, DENY, AUDIT, CUSTOM");
   }
   out.provider = spec.map("provider").text("name");
-  out.unreadable = spec.failed();
+  out.unreadable = spec.failed() || says_more(unknown_fields, "spec.rules[");
   auto rules = spec.list("rules");
   if (spec.any("rules") && !spec.any("rules").value()->is_list()) out.unreadable = true;
   for (std::size_t i = 0; i < rules.size(); ++i) {

@@ -109,7 +109,9 @@ void FolderSource::publish(const std::vector<std::string>& changed) {
     }
     counters_.unreadable += kept ? 1 : 0;
   }
-  state->output = translate::translate(state->objects, settings_.translate);
+  state->output = translate::translate(state->objects, settings_.translate, state_ ? &state_->output.mesh_config : nullptr);
+  const auto& broken = state->output.mesh_config_error;
+  if (!broken.empty() && (!state_ || broken != state_->output.mesh_config_error)) ++counters_.errors;
   for (const auto& status : state->output.statuses) {
     if (!std::binary_search(changed.begin(), changed.end(), status.object->file)) continue;
     for (const auto& condition : status.conditions) {

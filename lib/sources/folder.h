@@ -2,7 +2,8 @@
 //
 // Every *.yaml, *.yml and *.json file below the folder counts; the objects of all files together are the state. Of an object
 // written several times the one in the last file (by path) counts. A file is applied whole or not at all: one that cannot be
-// read or parsed keeps its last good objects, and every other file is applied as usual. All changes found at once become one
+// read or parsed keeps its last good objects, and every other file is applied as usual. Likewise a mesh configuration whose
+// text cannot be read: what it said last stays in force. All changes found at once become one
 // update.
 //
 // Control thread only. `files` outlives the source; destroying the source ends the watch.
@@ -45,7 +46,7 @@ using FolderStatePtr = std::shared_ptr<const FolderState>;
 
 struct FolderCounters {
   std::uint64_t updates = 0;      // states handed out
-  std::uint64_t errors = 0;       // times a file or the folder could not be read or parsed
+  std::uint64_t errors = 0;       // times a file, the folder or the mesh configuration could not be read or parsed
   std::uint64_t files = 0;        // files present now
   std::uint64_t unreadable = 0;   // of those, files whose last good state is kept
   std::uint64_t not_objects = 0;  // documents now present that are no Kubernetes objects

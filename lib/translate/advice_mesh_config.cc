@@ -57,6 +57,11 @@ class MeshText {
 
   // Only of the text that counts: what it leaves out has its default.
   void whole() {
+    if (auto aliases = mesh_.any("trustDomainAliases"); aliases && !aliases.value()->items.empty())
+      find(Level::kInfo, "Info", aliases,
+           "policies take them for the trust domain; node proxies still accept peers of the trust domain itself only");
+    if (auto selectors = mesh_.any("discoverySelectors"); selectors && !selectors.value()->items.empty())
+      find(Level::kWarning, "FieldIgnored", selectors, "every namespace is seen and its policies are enforced; ignored");
     std::string lost;
     for (const char* key : {"rootNamespace", "trustDomain", "extensionProviders"}) {
       if (!mesh_.any(key)) lost += (lost.empty() ? "" : ", ") + std::string(key);
@@ -109,16 +114,17 @@ class MeshText {
 };
 
 void config_map(const World& world, const Item<manifest::ConfigMap>& item, const std::set<std::string>& in_use) {
-  if (item.meta().namespace_ != world.options.root_namespace) return;
+  if (item.meta().namespace_ != world.system_namespace) return;
   const auto& data = item.body->data;
   if (item.meta().name == "istio-sidecar-injector")
     item.status->find(
         Level::kWarning, "NoEffectInAmbient",
         "data: a template for sidecars, and no sidecar is injected; resources of the proxies are set where the "
         "node proxy and the waypoints are installed");
+  const bool counts = item.meta().name == "istio";
+  if (counts && !world.mesh.error.empty()) return item.status->find(Level::kError, "InvalidValue", world.mesh.error);
   const auto found = data.find("mesh");
   if (found == data.end()) return;
-  const bool counts = item.meta().name == "istio";
   if (!counts)
     item.status->find(Level::kWarning, "NotMeshConfig",
                       "data.mesh: not the mesh configuration, which is ConfigMap istio; merge it into that one");
@@ -142,7 +148,7 @@ bool is_pem(const std::string& text) {
 }
 
 void certificates(const World& world, const Item<manifest::Untyped>& item) {
-  if (item.meta().name != "cacerts" || item.meta().namespace_ != world.options.root_namespace) return;
+  if (item.meta().name != "cacerts" || item.meta().namespace_ != world.system_namespace) return;
   const Tree tree(item);
   for (const auto& [key, field] : tree.root().entries("data")) {
     if (key.ends_with(".pem") && !is_pem(field.as_text().value_or("")))

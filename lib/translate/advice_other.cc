@@ -1,6 +1,8 @@
 // Kinds that no program of this mesh serves yet: each is kept, and told what does not happen.
+#include <algorithm>
 #include <string_view>
 
+#include "lib/manifest/schema.h"
 #include "lib/translate/detail/advice.h"
 #include "lib/translate/detail/tree.h"
 
@@ -43,10 +45,22 @@ bool has_targets(const Item<manifest::Untyped>& item) {
   return tree.spec().any("targetRef") || tree.spec().any("targetRefs");
 }
 
+// A kind of Istio's that does not exist: the API server would refuse a word misspelt.
+void unknown_kind(const Item<manifest::Untyped>& item) {
+  const auto& object = *item.object;
+  constexpr std::string_view kGroups[] = {"security.istio.io", "networking.istio.io", "telemetry.istio.io",
+                                          "extensions.istio.io"};
+  if (std::ranges::find(kGroups, object.group) == std::end(kGroups)) return;
+  if (!manifest::find_kind(object.group, object.kind).known)
+    item.status->find(Level::kError, "UnsupportedKind",
+                      shown(object.kind) + " is no kind of " + object.group + "; the object has no effect");
+}
+
 }  // namespace
 
 void advise_other(World& world) {
   for (const auto& item : world.untyped) {
+    unknown_kind(item);
     for (const auto& unserved : kUnserved) {
       if (item.object->group != unserved.group || (!unserved.kind.empty() && item.object->kind != unserved.kind)) continue;
       if (unserved.by_selector && !has_targets(item)) {

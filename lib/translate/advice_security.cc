@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <set>
 
 #include "lib/translate/detail/advice.h"
+#include "lib/translate/detail/principals.h"
 
 namespace weft::translate::detail {
 namespace {
@@ -21,6 +23,8 @@ struct Running {
       add(item.meta().namespace_, item.meta().labels, item.body->service_account);
       labels[item.meta().namespace_].push_back(&item.body->labels);
     }
+    for (const auto& item : world.workload_groups)
+      add(item.meta().namespace_, item.body->labels, item.body->entry.service_account);
   }
   void add(const std::string& ns, const manifest::Labels& of, const std::string& account) {
     labels[ns].push_back(&of);
@@ -54,13 +58,21 @@ std::string text_of(const manifest::Labels& labels) {
 // other security settings at hand name another one.
 void no_matching_workloads(const World& world, const Running& running, const manifest::Meta& meta,
                            const manifest::Labels& selector, ObjectStatus& status) {
-  if (selector.empty() || meta.namespace_ == world.options.root_namespace || running.selected(meta.namespace_, selector))
+  // In the root namespace a selector looks everywhere, but for PeerAuthentications, whose selector is told elsewhere.
+  const bool everywhere = meta.namespace_ == world.options.root_namespace;
+  if (everywhere && status.object->kind == "PeerAuthentication") return;
+  if (selector.empty()) {
+    if (running.any() && !everywhere && !running.labels.contains(meta.namespace_))
+      status.find(Level::kWarning, "NoMatchingWorkloads", "no workload at hand is of namespace " + meta.namespace_);
     return;
+  }
+  const auto other = running.elsewhere(meta.namespace_, selector);
+  if (running.selected(meta.namespace_, selector) || (everywhere && !other.empty())) return;
   std::string hint;
   if (running.any()) {
-    if (auto other = running.elsewhere(meta.namespace_, selector); !other.empty())
-      hint = "; namespace " + other + " has some";
+    if (!other.empty()) hint = "; namespace " + other + " has some";
   } else {
+    if (everywhere) return;
     if (status.object->kind != "AuthorizationPolicy") return;
     for (const auto& item : world.peer_authentications) {
       if (item.meta().namespace_ != meta.namespace_)
@@ -69,7 +81,8 @@ void no_matching_workloads(const World& world, const Running& running, const man
     if (hint.empty()) return;
   }
   status.find(Level::kWarning, "NoMatchingWorkloads",
-              "spec.selector: no workload of namespace " + meta.namespace_ + " has the labels " + text_of(selector) + hint);
+              "spec.selector: no workload of " + (everywhere ? "any namespace" : "namespace " + meta.namespace_) +
+                  " has the labels " + text_of(selector) + hint);
 }
 
 void broader_than_intended(const PolicyItem& item) {
@@ -119,7 +132,7 @@ void unused_principals(const World& world, const Running& running, const PolicyI
           continue;
         const auto name = principal.substr(at + 1);
         const auto ns = principal.substr(at + 4, principal.find("/sa/", at + 4) - at - 4);
-        const bool foreign = principal.substr(0, at) != world.options.trust_domain;
+        const bool foreign = !is_own_trust_domain(world.options, principal.substr(0, at));
         if ((running.principals.contains(name) && !foreign) || !said.insert(principal).second) continue;
         // Without any workload at hand only the mesh's own namespace is worth a word: its accounts depend on the
         // installation.
@@ -130,6 +143,35 @@ void unused_principals(const World& world, const Running& running, const PolicyI
                 (foreign ? ": identities of this mesh are written " + world.options.trust_domain + "/ns/NAMESPACE/sa/ACCOUNT"
                          : ": no workload at hand runs as this account"),
             rule.line);
+      }
+    }
+  }
+}
+
+// Namespaces that no file describes are unknown rather than wrong, so some must be described.
+void unknown_namespaces(const World& world, const PolicyItem& item) {
+  if (world.namespaces.empty()) return;
+  auto matches = [](const std::string& pattern, const std::string& name) {
+    if (pattern.starts_with('*')) return name.ends_with(pattern.substr(1));
+    if (pattern.ends_with('*')) return name.starts_with(pattern.substr(0, pattern.size() - 1));
+    return name == pattern;
+  };
+  std::set<std::string> said;
+  for (const auto& rule : item.body->rules) {
+    std::vector<const AuthorizationPolicy::Terms*> lists;
+    for (const auto& source : rule.from) lists.push_back(&source.namespaces);
+    for (const auto& condition : rule.when) {
+      if (condition.key == "source.namespace") lists.push_back(&condition.terms);
+    }
+    for (const auto* list : lists) {
+      auto named = list->values;
+      named.insert(named.end(), list->not_values.begin(), list->not_values.end());
+      for (const auto& name : named) {
+        const bool known = std::any_of(world.namespaces.begin(), world.namespaces.end(),
+                                       [&](const auto& entry) { return matches(name, entry.first); });
+        if (known || !said.insert(name).second) continue;
+        item.status->find(Level::kWarning, "ReferenceNotFound", "no namespace at hand is called " + name.substr(0, 100),
+                          rule.line);
       }
     }
   }
@@ -187,6 +229,7 @@ void advise_security(World& world) {
     if (!item.body->targets.empty()) continue;
     no_matching_workloads(world, running, item.meta(), item.body->selector, *item.status);
     unused_principals(world, running, item);
+    unknown_namespaces(world, item);
     if (allow && item.body->rules.empty() && !item.body->unreadable)
       item.status->find(Level::kInfo, "Info",
                         "spec: allows nothing, so every connection is denied, those of waypoints and gateways too");

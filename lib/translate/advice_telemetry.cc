@@ -91,6 +91,18 @@ void cardinality(const Tree& tree, const Reader& tag, const std::string& value) 
   }
 }
 
+// What the API server refuses: a name that is there and empty, a label to set without a value or to remove with one.
+void not_empty(const Tree& tree, const Reader& field) {
+  if (field && field.as_text() == "") tree.find(Level::kError, "InvalidValue", field, "must not be empty");
+}
+void tag_operation(const Tree& tree, const Reader& tag) {
+  const auto operation = tag.text("operation");
+  const bool has_value = static_cast<bool>(tag.any("value"));
+  if (operation == "UPSERT" && !has_value) tree.find(Level::kError, "InvalidValue", tag, "UPSERT needs a value");
+  if (operation == "REMOVE" && has_value)
+    tree.find(Level::kError, "InvalidValue", tag.any("value"), "has no meaning beside REMOVE");
+}
+
 void telemetry(const UntypedItem& item) {
   const Tree tree(item);
   item.status->find(Level::kWarning, "NoWaypoint", "the node proxy's metrics, logs and traces do not follow it yet");
@@ -101,9 +113,12 @@ void telemetry(const UntypedItem& item) {
     if (names_provider && !entry.any("providers"))
       tree.find(Level::kInfo, "Interpreted", entry,
                 "names no provider, unlike its neighbour; holds for the default provider");
+    for (const auto& provider : entry.list("providers")) not_empty(tree, provider.any("name"));
     for (const auto& change : entry.list("overrides")) {
       metric_name(tree, change.map("match").any("metric"));
+      not_empty(tree, change.map("match").any("customMetric"));
       for (const auto& [name, tag] : change.entries("tagOverrides")) {
+        tag_operation(tree, tag);
         const auto value = tag.any("value");
         tag_value(tree, value);
         cardinality(tree, tag, value.as_text().value_or(""));

@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "lib/translate/detail/policies.h"
+#include "lib/translate/detail/principals.h"
 
 namespace weft::translate::detail {
 namespace {
@@ -55,7 +56,8 @@ bool is_l4_key(const std::string& key) {
 
 bool is_http_key(const std::string& key) {
   return key.starts_with("request.headers[") || key.starts_with("request.auth.") || key == "remote.ip" ||
-         key == "connection.sni" || key.starts_with("experimental.envoy.filters.");
+         key == "connection.sni" || key == "source.trustDomain" || key == "source.serviceAccount" ||
+         key.starts_with("experimental.envoy.filters.");
 }
 
 std::string join(const std::vector<std::string>& words) {
@@ -102,17 +104,15 @@ class RuleConverter {
   model::Clause clause(const std::vector<Part>& parts) {
     model::Clause clause;
     bool can_match = false;
-    bool blanked = false;
     for (const auto& part : parts) {
       match_ = {};
       blanked_ = unreadable_ = impossible_ = false;
       read(part);
       auto match = finish();
       can_match |= !match.empty();
-      blanked |= blanked_;
       clause.push_back(std::move(match));
     }
-    if (deny_ && !can_match && blanked) out_.without_effect = true;
+    if (deny_ && !can_match) out_.without_effect = true;
     return clause;
   }
 
@@ -133,8 +133,10 @@ class RuleConverter {
   void read(const AuthorizationPolicy::Source& source) {
     http(source.request_principals, "requestPrincipals", "notRequestPrincipals");
     http(source.remote_ip_blocks, "remoteIpBlocks", "notRemoteIpBlocks");
+    // Not of HTTP, but no field of the node proxies' policies either: told as such, as istiod does.
+    http(source.trust_domains, "trustDomains", "notTrustDomains");
     strings(source.namespaces, match_.namespaces, match_.not_namespaces);
-    strings(source.principals, match_.principals, match_.not_principals);
+    principals(source.principals);
     take(source.ip_blocks, match_.source_ips, match_.not_source_ips, "address block", to_block);
     take(source.service_accounts, match_.service_accounts, match_.not_service_accounts, "service account",
          [this](const std::string& text) -> std::optional<model::ServiceAccountMatch> {
@@ -157,7 +159,7 @@ class RuleConverter {
       return;
     }
     if (key == "source.namespace") strings(condition.terms, match_.namespaces, match_.not_namespaces);
-    if (key == "source.principal") strings(condition.terms, match_.principals, match_.not_principals);
+    if (key == "source.principal") principals(condition.terms);
     if (key == "source.ip") take(condition.terms, match_.source_ips, match_.not_source_ips, "address block", to_block);
     if (key == "destination.ip")
       take(condition.terms, match_.destination_ips, match_.not_destination_ips, "address block", to_block);
@@ -168,6 +170,15 @@ class RuleConverter {
   void strings(const Terms& terms, std::vector<model::StringMatch>& values, std::vector<model::StringMatch>& not_values) {
     for (const auto& text : terms.values) values.push_back(to_string_match(text));
     for (const auto& text : terms.not_values) not_values.push_back(to_string_match(text));
+  }
+
+  void principals(const Terms& terms) {
+    Terms meant;
+    for (const auto& text : terms.values)
+      std::ranges::move(principals_meant(options_, text), std::back_inserter(meant.values));
+    for (const auto& text : terms.not_values)
+      std::ranges::move(principals_meant(options_, text), std::back_inserter(meant.not_values));
+    strings(meant, match_.principals, match_.not_principals);
   }
 
   // A value that cannot be read is left out, to the closed side. ALLOW: a list that lost all its values, or an exception
@@ -216,6 +227,12 @@ class RuleConverter {
   bool impossible_ = false;  // ALLOW: values were left out that would have limited it
 };
 
+// As Go reads a boolean. What is none means false: the policy is enforced.
+bool is_true(const std::string& text) {
+  constexpr std::string_view kTrue[] = {"1", "t", "T", "TRUE", "true", "True"};
+  return std::ranges::find(kTrue, text) != std::end(kTrue);
+}
+
 void accept(ObjectStatus& status) {
   status.conditions.push_back({kZtunnelAccepted, "True", "Accepted", "enforced by the node proxies", Level::kInfo});
 }
@@ -234,10 +251,16 @@ struct Summary {
 };
 
 void report(const Item<AuthorizationPolicy>& item, const Summary& summary, const Options& options) {
-  if (summary.http.empty() && summary.unknown.empty()) return accept(*item.status);
+  if (summary.http.empty() && summary.unknown.empty()) {
+    if (summary.dead > 0)
+      item.status->find(Level::kError, "FieldIgnored",
+                        "spec.rules: " + std::to_string(summary.dead) + " of " + std::to_string(item.body->rules.size()) +
+                            " can never fire, because an empty source or operation matches nothing");
+    return accept(*item.status);
+  }
   auto found = summary.http;
   found.insert(found.end(), summary.unknown.begin(), summary.unknown.end());
-  std::string message = "ztunnel does not see HTTP attributes (found: " + join(found) + "); ";
+  std::string message = "ztunnel does not evaluate HTTP attributes (found: " + join(found) + "); ";
   auto level = Level::kWarning;
   if (item.body->action == Action::kAllow) {
     message += summary.kept == 0 ? "no rule is left, so every connection to the workloads it covers is denied"
@@ -294,12 +317,14 @@ void translate_one(const Item<AuthorizationPolicy>& item, const Options& options
   if (source.action == Action::kCustom)
     return not_sent(*item.status, Level::kError,
                     "ztunnel does not support the CUSTOM action; the policy has no effect and denies nothing");
-  if (const auto* dry_run = meta.annotation("istio.io/dry-run"); dry_run && *dry_run == "true") {
+  if (const auto* dry_run = meta.annotation("istio.io/dry-run"); dry_run && is_true(*dry_run)) {
     if (!options.send_dry_run)
       return not_sent(*item.status, Level::kInfo, "marked istio.io/dry-run; not sent to the node proxies and has no effect");
     policy.dry_run = true;
   }
 
+  if (source.action == Action::kDeny && source.rules.empty())
+    item.status->find(Level::kError, "FieldIgnored", "spec.rules: none; a DENY policy without rules denies nothing");
   Summary summary;
   for (std::size_t i = 0; i < source.rules.size(); ++i) {
     auto converted = RuleConverter(item, options, i).convert();
@@ -312,7 +337,7 @@ void translate_one(const Item<AuthorizationPolicy>& item, const Options& options
     written.push_back(i);
   }
   summary.kept = policy.rules.size();
-  if (options.http_in_deny == Options::HttpInDeny::kLeaveOut) out.rules_without_effect += summary.dead;
+  out.rules_without_effect += summary.dead;
   report(item, summary, options);
   emit();
 }

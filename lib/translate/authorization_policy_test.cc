@@ -120,15 +120,17 @@ TEST_CASE("empty policies, rules and parts mean what they mean at the node") {
       {"", "none", "Info"},
       {"rules: []", "none", "Info"},
       {"rules: [{}]", "all"},
-      {"action: DENY", "all"},
-      {"action: DENY, rules: []", "all"},
+      {"action: DENY", "all", "FieldIgnored"},
+      {"action: DENY, rules: []", "all", "FieldIgnored"},
       {"action: DENY, rules: [{}]", "none"},
       {"rules: [{from: []}]", "all"},
       {"rules: [{from: [{source: {}}]}]", "none"},
       {"rules: [{to: [{operation: {}}]}]", "none"},
       {"rules: [{from: [{source: {}}, {source: {namespaces: [shop]}}]}]", "frontend:* orders:*"},
-      {"action: DENY, rules: [{from: [{source: {}}]}]", "all"},
+      {"action: DENY, rules: [{from: [{source: {}}]}]", "all", "FieldIgnored"},
+      {"action: DENY, rules: [{from: [{source: {}}, {source: {namespaces: [shop]}}]}]", "stranger:* plain:*"},
   });
+  CHECK(with_policy("action: DENY, rules: [{from: [{source: {}}]}]").output.policy_rules_without_effect == 1);
 }
 
 TEST_CASE("an ALLOW rule with HTTP attributes is left out") {
@@ -287,6 +289,8 @@ TEST_CASE("policies for waypoints, of other actions and dry runs are not sent") 
   absent("namespace: shop", "action: AUDIT, " + deny_all, kZtunnelAccepted, "UnsupportedValue");
   absent("namespace: shop", "action: CUSTOM, provider: {name: x}, " + deny_all, kZtunnelAccepted, "UnsupportedValue");
   absent("namespace: shop, annotations: {istio.io/dry-run: 'true'}", "action: DENY, " + deny_all, kFullyApplied,
+         "UnsupportedAtL4");
+  absent("namespace: shop, annotations: {istio.io/dry-run: 'T'}", "action: DENY, " + deny_all, kFullyApplied,
          "UnsupportedAtL4");
   CHECK(reachable(make_mesh(kPods + policy("p", "namespace: shop, annotations: {istio.io/dry-run: 'false'}",
                                            "action: DENY, " + deny_all)),

@@ -25,6 +25,9 @@ struct Options {
   std::string cluster_id = "Kubernetes";
   std::string network;  // of the local cluster; empty: one flat network
   std::string trust_domain = "cluster.local";
+  std::vector<std::string> trust_domain_aliases;  // other names of it in policies
+  // The mesh's own namespace: where its configuration stands (mesh_config.h), and whose policies hold for the whole mesh,
+  // unless that configuration names another for this.
   std::string root_namespace = "istio-system";
   std::string cluster_domain = "cluster.local";
   TunnelEvidence tunnel_evidence = TunnelEvidence::kLabels;

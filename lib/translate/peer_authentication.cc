@@ -72,6 +72,7 @@ PeerAuthentications::PeerAuthentications(World& world, Policies& out) : world_(w
       if (!policy.ports.empty())
         item.status->find(Level::kWarning, "FieldIgnored", "spec.portLevelMtls: needs a selector; ignored");
     }
+    if (policy.ports_empty) item.status->find(Level::kWarning, "FieldIgnored", "spec.portLevelMtls: names no port; ignored");
     if (policy.mode == MtlsMode::kDisable)
       item.status->find(Level::kInfo, "Interpreted",
                         "spec.mtls.mode: DISABLE is taken as PERMISSIVE; mesh peers still use mutual TLS");

@@ -25,6 +25,12 @@ model::Locality locality_of(const World& world, const std::string& node) {
 
 }  // namespace
 
+std::vector<NamedPort> named_ports(const manifest::Pod& pod) {
+  std::vector<NamedPort> out;
+  for (const auto& port : pod.spec.ports) out.push_back({port.name, port.port, port.protocol});
+  return out;
+}
+
 void translate_pods(World& world, const Inputs& inputs, std::vector<model::Workload>& out) {
   for (const auto& item : world.pods) {
     const auto& pod = *item.body;
@@ -57,9 +63,10 @@ void translate_pods(World& world, const Inputs& inputs, std::vector<model::Workl
     workload.canonical_name = std::move(names.canonical);
     workload.canonical_revision = std::move(names.revision);
     workload.locality = locality_of(world, workload.node);
-    std::vector<NamedPort> ports;
-    for (const auto& port : pod.spec.ports) ports.push_back({port.name, port.port, port.protocol});
-    attach(inputs, meta, meta.labels, ports, item.status, workload);
+    attach_services(inputs, meta.namespace_, meta.labels, named_ports(pod), PortOwner::kPod, workload);
+    attach_policies(inputs, meta.labels, workload);
+    attach_waypoint(inputs, meta, meta.labels, item.status, workload);
+    attach_native_tunnel(meta.labels, workload);
     out.push_back(std::move(workload));
   }
 }

@@ -65,6 +65,7 @@ void translate_one(World& world, const Item<manifest::Service>& item, const Wayp
   }
   Membership membership;
   membership.key = meta.namespace_ + "/" + service.hostname;
+  membership.object = meta.name;
   membership.selector = source.selector;
   for (const auto& port : source.ports) {
     // A port number may be there for TCP and for UDP; the mesh carries TCP.
@@ -99,7 +100,7 @@ void translate_services(World& world, const Waypoints& waypoints, Services& out)
   for (const auto& item : world.services) translate_one(world, item, waypoints, out);
 }
 
-model::PortMap resolve_ports(const Membership& membership, const std::vector<NamedPort>& named) {
+model::PortMap resolve_ports(const Membership& membership, const std::vector<NamedPort>& named, PortOwner owner) {
   model::PortMap out;
   for (const auto& port : membership.ports) {
     auto find_named = [&](const std::string& name) -> std::optional<std::uint16_t> {
@@ -116,7 +117,8 @@ model::PortMap resolve_ports(const Membership& membership, const std::vector<Nam
     } else if (!port.target_name.empty()) {
       if (auto target = find_named(port.target_name)) out[port.port] = *target;
     } else {
-      out[port.port] = port.target;
+      const auto own = owner == PortOwner::kEntry ? find_named(port.name) : std::nullopt;
+      out[port.port] = own.value_or(port.target);
     }
   }
   return out;

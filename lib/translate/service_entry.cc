@@ -11,9 +11,13 @@ using manifest::ServiceEntry;
 // Addresses as written, else those allocated; "1.2.3.4/32" is an address, shorter prefixes are blocks.
 void add_addresses(const World& world, const Item<ServiceEntry>& item, const std::string& host, model::Service& service) {
   const auto& source = *item.body;
-  const bool wildcard = host.starts_with('*');
-  const auto& texts =
-      source.addresses.empty() && (!wildcard || source.resolution == "DYNAMIC_DNS") ? source.allocated : source.addresses;
+  auto texts = source.addresses;
+  const bool may_be_allocated = host.starts_with('*') ? source.resolution == "DYNAMIC_DNS" : source.resolution != "NONE";
+  if (texts.empty() && may_be_allocated) {
+    for (const auto& given : source.allocated) {
+      if (given.host.empty() || given.host == host) texts.push_back(given.address);
+    }
+  }
   for (const auto& text : texts) {
     auto block = Cidr::parse(text);
     if (!block) {
@@ -43,14 +47,23 @@ void translate_service_entries(World& world, const Waypoints& waypoints, Service
   for (const auto& item : world.service_entries) {
     const auto& source = *item.body;
     const auto& meta = item.meta();
-    auto binding = waypoints.bind(meta, meta.labels, TrafficType::kService, item.status);
+    const auto visibility = world.mesh.config.visibility.of(world.stored_namespace_labels(meta.namespace_));
+    if (visibility == EntryVisibility::kNone) {
+      item.status->find(Level::kWarning, "FieldIgnored",
+                        "the mesh configuration hides it from everybody (serviceEntryVisibility NONE); it has no effect");
+      continue;
+    }
+    const bool own_namespace = visibility == EntryVisibility::kNamespace;
+    auto binding = waypoints.bind(meta, meta.labels, TrafficType::kService, item.status,
+                                  own_namespace ? WaypointReach::kOwnNamespace : WaypointReach::kAnyNamespace);
     for (const auto& host : source.hosts) {
       model::Service service;
       service.name = meta.name;
       service.namespace_name = meta.namespace_;
       service.hostname = host;
       add_addresses(world, item, host, service);
-      Membership membership{meta.namespace_ + "/" + host, ServiceSource::kServiceEntry, {}, {}};
+      service.visibility = own_namespace ? model::Visibility::kNamespace : model::Visibility::kPublic;
+      Membership membership{meta.namespace_ + "/" + host, meta.name, ServiceSource::kServiceEntry, {}, {}};
       if (source.workload_selector) membership.selector = *source.workload_selector;
       for (const auto& port : source.ports) {
         const auto target = port.target_port == 0 ? port.port : port.target_port;
@@ -78,11 +91,18 @@ void settle_conflicts(World& world, Services& out) {
     return {true, time.empty() ? "~" : time};  // an entry without a time is the newest
   };
   std::stable_sort(out.services.begin(), out.services.end(), [&](const auto& a, const auto& b) { return age(a) < age(b); });
-  std::set<std::string> keys;
+  std::map<std::string, std::string> winners;  // key -> name of the object
   std::set<std::string> canonical;
   std::vector<model::Service> kept;
   for (auto& service : out.services) {
-    if (!keys.insert(service.key().to_string()).second) {
+    const auto key = service.key().to_string();
+    if (const auto [winner, first] = winners.emplace(key, service.name); !first) {
+      if (winner->second != service.name) {
+        std::erase_if(out.memberships[service.namespace_name], [&](const Membership& membership) {
+          return membership.source == ServiceSource::kServiceEntry && membership.key == key &&
+                 membership.object == service.name;
+        });
+      }
       if (auto found = entries.find(service.namespace_name + "/" + service.name); found != entries.end())
         found->second->status->find(
             Level::kWarning, "Info",

@@ -28,7 +28,7 @@ void finish(ObjectStatus& status) {
 
 }  // namespace
 
-Output translate(const std::vector<ObjectPtr>& objects, const Options& options) {
+Output translate(const std::vector<ObjectPtr>& objects, const Options& options, const MeshConfig* last_good) {
   std::map<std::string, std::size_t> last;
   for (std::size_t i = 0; i < objects.size(); ++i) last[manifest::key_of(*objects[i])] = i;
   std::vector<ObjectPtr> in_force;
@@ -39,10 +39,12 @@ Output translate(const std::vector<ObjectPtr>& objects, const Options& options) 
     in_force.push_back(objects[i]);
   }
 
-  detail::World world(in_force, options);
+  detail::World world(in_force, options, detail::choose_mesh_config(in_force, options, last_good));
   for (auto& status : world.statuses) take_problems(status);
 
   Output out;
+  out.mesh_config = world.mesh.config;
+  out.mesh_config_error = world.mesh.error;
   detail::Policies policies;
   detail::translate_authorization_policies(world, policies);
   detail::PeerAuthentications peers(world, policies);

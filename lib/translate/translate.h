@@ -14,6 +14,7 @@
 #include "lib/model/service.h"
 #include "lib/model/workload.h"
 #include "lib/translate/condition.h"
+#include "lib/translate/mesh_config.h"
 #include "lib/translate/options.h"
 
 namespace weft::translate {
@@ -34,12 +35,17 @@ struct Output {
   // One for each object, in the order given.
   std::vector<ObjectStatus> statuses;
   Origins origins;
-  // DENY rules in force that can never fire, because what limits them is seen by HTTP proxies only.
+  // DENY rules in force that can never fire: what limits them is seen by HTTP proxies only, or matches nothing.
   std::size_t policy_rules_without_effect = 0;
+  // The mesh configuration in force, and why the one among the objects is not it; empty when it is, or when there is none.
+  MeshConfig mesh_config;
+  std::string mesh_config_error;
 };
 
-// Of several objects with one key (manifest::key_of), the last counts; the others get a condition that says so.
-Output translate(const std::vector<manifest::ObjectPtr>& objects, const Options& options = {});
+// Of several objects with one key (manifest::key_of), the last counts; the others get a condition that says so. A mesh
+// configuration that cannot be read leaves `last_good` in force, of an earlier Output; without one, nothing of it.
+Output translate(const std::vector<manifest::ObjectPtr>& objects, const Options& options = {},
+                 const MeshConfig* last_good = nullptr);
 
 // Whether a policy says what a PeerAuthentication asks for, told by the names that istiod gives those.
 bool is_converted(const model::Policy& policy);

@@ -15,7 +15,43 @@ const std::string* find(const manifest::Labels& labels, const std::string& key) 
 }  // namespace
 
 Waypoints::Waypoints(const World& world) : world_(world) {
-  for (const auto& item : world.gateways) gateways_[{item.meta().namespace_, item.meta().name}] = &item;
+  for (const auto& item : world.gateways) {
+    gateways_[{item.meta().namespace_, item.meta().name}] = &item;
+    read_inbound_binding(item);
+  }
+}
+
+// "PROXY", "NONE", "PROXY/15088"; the Gateway's own comes before its class's.
+void Waypoints::read_inbound_binding(const Item<manifest::Gateway>& gateway) {
+  constexpr const char* kAnnotation = "ambient.istio.io/waypoint-inbound-binding";
+  const auto* text = gateway.meta().annotation(kAnnotation);
+  if (auto found = world_.gateway_classes.find(gateway.body->class_name); !text && found != world_.gateway_classes.end())
+    text = found->second.meta().annotation(kAnnotation);
+  if (!text) return;
+  const auto slash = text->find('/');
+  const auto protocol = text->substr(0, slash);
+  unsigned port = 0;
+  bool port_ok = true;
+  if (slash != text->npos) {
+    auto [end, error] = std::from_chars(text->data() + slash + 1, text->data() + text->size(), port);
+    port_ok = error == std::errc() && end == text->data() + text->size() && port > 0 && port <= 65535;
+  }
+  if ((protocol != "PROXY" && protocol != "NONE") || !port_ok) {
+    gateway.status->find(Level::kError, "InvalidValue",
+                         std::string("metadata.annotations[") + kAnnotation + "]: \"" + text->substr(0, 100) +
+                             "\" is not written PROXY or NONE, with or without /PORT; ignored");
+    return;
+  }
+  auto& binding = bindings_[&gateway];
+  binding.proxy_protocol = protocol == "PROXY";
+  if (port > 0) binding.port = static_cast<std::uint16_t>(port);
+}
+
+const Item<manifest::Gateway>* Waypoints::instance_of(const std::string& ns, const manifest::Labels& labels) const {
+  const auto* name = find(labels, "gateway.networking.k8s.io/gateway-name");
+  if (!name) return nullptr;
+  auto found = gateways_.find({ns, *name});
+  return found == gateways_.end() || found->second->body->status_addresses.empty() ? nullptr : found->second;
 }
 
 std::optional<Waypoints::Asked> Waypoints::asked(const manifest::Meta& meta, const manifest::Labels& labels,
@@ -47,10 +83,7 @@ bool Waypoints::allows(const Item<manifest::Gateway>& gateway, const std::string
     if (listener.routes_from == "All") return true;
     if (listener.routes_from == "Same" && client == gateway.meta().namespace_) return true;
     if (listener.routes_from == "Selector") {
-      // The API server puts this label on every namespace.
-      auto labels = world_.namespace_labels(client);
-      labels.emplace("kubernetes.io/metadata.name", client);
-      if (listener.routes_selector.matches(labels)) return true;
+      if (listener.routes_selector.matches(world_.stored_namespace_labels(client))) return true;
     }
   }
   return false;
@@ -88,12 +121,18 @@ std::optional<model::GatewayAddress> Waypoints::resolve(const Asked& asked, cons
 }
 
 WaypointBinding Waypoints::bind(const manifest::Meta& meta, const manifest::Labels& labels, TrafficType type,
-                                ObjectStatus* status) const {
+                                ObjectStatus* status, WaypointReach reach) const {
   WaypointBinding out;
   // A waypoint does not go through itself, nor through the one of its namespace.
   if (const auto* managed = find(labels, "gateway.istio.io/managed");
       managed && (*managed == "istio.io-mesh-controller" || *managed == "istio.io-eastwest-controller"))
     return out;
+  if (type == TrafficType::kWorkload) {
+    if (const auto* waypoint = instance_of(meta.namespace_, labels)) {
+      if (auto binding = bindings_.find(waypoint); binding != bindings_.end()) out.application_tunnel = binding->second;
+      return out;
+    }
+  }
   auto primary = asked(meta, labels, "");
   if (!primary) return out;
   if (const auto* instance = find(labels, "gateway.networking.k8s.io/gateway-name");
@@ -104,7 +143,14 @@ WaypointBinding Waypoints::bind(const manifest::Meta& meta, const manifest::Labe
     if (status) status->conditions.push_back({kWaypointBound, outcome, reason, message, level});
   };
   Failure failure;
-  out.waypoint = resolve(*primary, meta.namespace_, type, failure);
+  auto reached = [&](const Asked& waypoint) -> std::optional<model::GatewayAddress> {
+    if (reach == WaypointReach::kAnyNamespace || waypoint.namespace_name == meta.namespace_)
+      return resolve(waypoint, meta.namespace_, type, failure);
+    failure = {"CrossNamespaceWaypointForbidden", "Gateway " + waypoint.namespace_name + "/" + waypoint.name +
+                                                      " is of another namespace, which does not see this ServiceEntry"};
+    return std::nullopt;
+  };
+  out.waypoint = reached(*primary);
   if (!out.waypoint) {
     // A namespace's waypoint for services is none for its pods, and nobody asked for one.
     const bool silent = failure.reason == "UnsupportedTrafficType" && !primary->by_object;
@@ -129,7 +175,7 @@ WaypointBinding Waypoints::bind(const manifest::Meta& meta, const manifest::Labe
   } else if (canary->name == primary->name && canary->namespace_name == primary->namespace_name) {
     failure = {"CanarySameAsPrimary", "the canary is the primary"};
   } else {
-    second = resolve(*canary, meta.namespace_, type, failure);
+    second = reached(*canary);
   }
   if (!second) {
     say("False", failure.reason, failure.message + "; all traffic takes the primary", Level::kWarning);

@@ -58,22 +58,44 @@ WorkloadNames canonical_names(const manifest::Labels& labels, const std::string&
   return out;
 }
 
-void attach(const Inputs& inputs, const manifest::Meta& meta, const manifest::Labels& labels,
-            const std::vector<NamedPort>& ports, ObjectStatus* status, model::Workload& workload) {
-  if (auto found = inputs.services.memberships.find(meta.namespace_); found != inputs.services.memberships.end()) {
-    for (const auto& membership : found->second) {
-      if (membership.selector.empty() || !selects(membership.selector, labels)) continue;
-      workload.services.emplace(membership.key, resolve_ports(membership, ports));
-    }
+const Membership* membership_of(const Services& services, const std::string& ns, const std::string& key,
+                                ServiceSource source) {
+  auto found = services.memberships.find(ns);
+  if (found == services.memberships.end()) return nullptr;
+  for (const auto& membership : found->second) {
+    if (membership.key == key && membership.source == source) return &membership;
   }
-  workload.authorization_policies = policy_keys(inputs.policies, inputs.peers, meta.namespace_, labels);
-  if (const auto* origin = inputs.peers.origin(meta.namespace_, labels))
+  return nullptr;
+}
+
+void attach_services(const Inputs& inputs, const std::string& ns, const manifest::Labels& labels,
+                     const std::vector<NamedPort>& ports, PortOwner owner, model::Workload& workload) {
+  auto found = inputs.services.memberships.find(ns);
+  if (found == inputs.services.memberships.end()) return;
+  for (const auto& membership : found->second) {
+    if (membership.selector.empty() || !selects(membership.selector, labels)) continue;
+    workload.services.emplace(membership.key, resolve_ports(membership, ports, owner));
+  }
+}
+
+void attach_policies(const Inputs& inputs, const manifest::Labels& labels, model::Workload& workload) {
+  workload.authorization_policies = policy_keys(inputs.policies, inputs.peers, workload.namespace_name, labels);
+  if (const auto* origin = inputs.peers.origin(workload.namespace_name, labels))
     inputs.peer_authentications[workload.uid] = origin->meta.namespace_ + "/" + origin->meta.name;
-  workload.waypoint = inputs.waypoints.bind(meta, labels, TrafficType::kWorkload, status).waypoint;
-  if (const auto* tunnel = find(labels, "networking.istio.io/tunnel"); tunnel && tunnel->find("http") != tunnel->npos) {
-    workload.protocol = model::TunnelProtocol::kHbone;
-    workload.native_tunnel = true;
-  }
+}
+
+void attach_waypoint(const Inputs& inputs, const manifest::Meta& meta, const manifest::Labels& labels, ObjectStatus* status,
+                     model::Workload& workload) {
+  auto binding = inputs.waypoints.bind(meta, labels, TrafficType::kWorkload, status);
+  workload.waypoint = std::move(binding.waypoint);
+  workload.application_tunnel = binding.application_tunnel;
+}
+
+void attach_native_tunnel(const manifest::Labels& labels, model::Workload& workload) {
+  const auto* tunnel = find(labels, "networking.istio.io/tunnel");
+  if (!tunnel || tunnel->find("http") == tunnel->npos) return;
+  workload.protocol = model::TunnelProtocol::kHbone;
+  workload.native_tunnel = true;
 }
 
 }  // namespace weft::translate::detail

@@ -1,4 +1,6 @@
+// WorkloadEntries, and the endpoints written inside ServiceEntries.
 #include "lib/translate/detail/workloads.h"
+#include "lib/translate/enrolment.h"
 
 namespace weft::translate::detail {
 namespace {
@@ -47,43 +49,46 @@ std::vector<NamedPort> named_ports(const WorkloadEntry& entry) {
   return out;
 }
 
-// Services select pods; entries belong to ServiceEntries only, as istiod has it by default.
-void keep_service_entries(const Inputs& inputs, const std::string& ns, model::Workload& workload) {
-  auto found = inputs.services.memberships.find(ns);
-  if (found == inputs.services.memberships.end()) return;
-  for (const auto& membership : found->second) {
-    if (membership.source == ServiceSource::kService) workload.services.erase(membership.key);
-  }
+// By label, or by the annotation of whoever set the endpoint up to take tunnels.
+void attach_tunnel(const manifest::Meta& meta, const manifest::Labels& labels, model::Workload& workload) {
+  const auto* redirection = meta.annotation(kRedirectionAnnotation);
+  if (redirection && *redirection == "enabled") workload.protocol = model::TunnelProtocol::kHbone;
+  attach_native_tunnel(labels, workload);
 }
 
+// An endpoint is the ServiceEntry's in all but its address, ports, account, place and waypoint.
 void add_inline_endpoints(World& world, const Inputs& inputs, const Item<manifest::ServiceEntry>& item,
                           std::vector<model::Workload>& out) {
   const auto& source = *item.body;
   const auto& meta = item.meta();
   if (source.resolution == "NONE" || source.workload_selector) return;
   auto endpoints = source.endpoints;
-  const bool resolves = source.resolution == "DNS" || source.resolution == "DNS_ROUND_ROBIN";
-  if (endpoints.empty() && resolves) {
-    // The host itself is the endpoint.
+  const bool resolves =
+      source.resolution == "DNS" || source.resolution == "DNS_ROUND_ROBIN" || source.resolution == "DYNAMIC_DNS";
+  const bool stand_for_hosts = endpoints.empty() && resolves;
+  if (stand_for_hosts) {
+    // The host itself is the endpoint; a pattern is no host.
     for (const auto& host : source.hosts) {
       if (!host.starts_with('*')) endpoints.emplace_back().address = host;
     }
   }
   for (const auto& endpoint : endpoints) {
-    auto workload = from_entry(world, meta, endpoint, endpoint.labels);
+    auto workload = from_entry(world, meta, endpoint, meta.labels);
     workload.uid = world.options.cluster_id + "/networking.istio.io/ServiceEntry/" + meta.namespace_ + "/" + meta.name +
                    "/" + endpoint.address;
-    attach(inputs, meta, endpoint.labels, named_ports(endpoint), nullptr, workload);
-    workload.services.clear();
-    const bool stands_for_host = source.endpoints.empty();
+    workload.workload_name = meta.name;
     for (const auto& host : source.hosts) {
-      if (stands_for_host && host != endpoint.address) continue;
+      if (stand_for_hosts && host != endpoint.address) continue;
       const auto key = meta.namespace_ + "/" + host;
-      for (const auto& membership : inputs.services.memberships.at(meta.namespace_)) {
-        if (membership.key == key && membership.source == ServiceSource::kServiceEntry)
-          workload.services.emplace(key, resolve_ports(membership, named_ports(endpoint)));
-      }
+      const auto* membership = membership_of(inputs.services, meta.namespace_, key, ServiceSource::kServiceEntry);
+      if (membership && membership->object == meta.name)
+        workload.services.emplace(key, resolve_ports(*membership, named_ports(endpoint), PortOwner::kEntry));
     }
+    // Another object owns all of its hosts, or nobody is to see it.
+    if (workload.services.empty() && !source.hosts.empty()) continue;
+    attach_policies(inputs, meta.labels, workload);
+    if (!stand_for_hosts) attach_waypoint(inputs, meta, endpoint.labels, nullptr, workload);
+    attach_tunnel(meta, meta.labels, workload);
     out.push_back(std::move(workload));
   }
 }
@@ -93,73 +98,19 @@ void add_inline_endpoints(World& world, const Inputs& inputs, const Item<manifes
 void translate_entries(World& world, const Inputs& inputs, std::vector<model::Workload>& out) {
   for (const auto& item : world.entries) {
     const auto& meta = item.meta();
-    auto labels = item.body->labels;
-    labels.insert(meta.labels.begin(), meta.labels.end());
+    auto labels = meta.labels;  // before those of the specification
+    labels.insert(item.body->labels.begin(), item.body->labels.end());
     auto workload = from_entry(world, meta, *item.body, labels);
     workload.uid = world.options.cluster_id + "/networking.istio.io/WorkloadEntry/" + meta.namespace_ + "/" + meta.name;
-    attach(inputs, meta, labels, named_ports(*item.body), item.status, workload);
-    keep_service_entries(inputs, meta.namespace_, workload);
+    attach_services(inputs, meta.namespace_, labels, named_ports(*item.body), PortOwner::kEntry, workload);
+    attach_policies(inputs, labels, workload);
+    attach_waypoint(inputs, meta, labels, item.status, workload);
+    attach_tunnel(meta, labels, workload);
     if (item.body->address.empty() && item.body->network.empty())
       item.status->find(Level::kError, "InvalidValue", "spec.address: missing; nothing can be sent to the entry");
     out.push_back(std::move(workload));
   }
   for (const auto& item : world.service_entries) add_inline_endpoints(world, inputs, item, out);
-}
-
-void translate_slices(World& world, const Inputs& inputs, std::vector<model::Workload>& out) {
-  std::map<std::string, std::size_t> pods;  // "ns/name" -> index in `out`
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    if (out[i].uid.find("//Pod/") != std::string::npos) pods[out[i].namespace_name + "/" + out[i].name] = i;
-  }
-  for (const auto& item : world.slices) {
-    const auto& meta = item.meta();
-    const auto* service = meta.label("kubernetes.io/service-name");
-    if (!service || item.body->address_type == "FQDN") continue;
-    const auto key = meta.namespace_ + "/" + *service + "." + meta.namespace_ + ".svc." + world.options.cluster_domain;
-    auto found = inputs.services.memberships.find(meta.namespace_);
-    if (found == inputs.services.memberships.end()) continue;
-    const Membership* membership = nullptr;
-    for (const auto& candidate : found->second) {
-      if (candidate.key == key) membership = &candidate;
-    }
-    // A slice of a service with a selector repeats what the selector says.
-    if (!membership || !membership->selector.empty()) continue;
-    model::PortMap ports;
-    for (const auto& port : membership->ports) {
-      for (const auto& candidate : item.body->ports) {
-        if (candidate.name == port.name && candidate.protocol == "TCP" && candidate.port != 0)
-          ports[port.port] = candidate.port;
-      }
-    }
-    for (const auto& endpoint : item.body->endpoints) {
-      if (endpoint.target_kind == "Pod") {
-        const auto ns = endpoint.target_namespace.empty() ? meta.namespace_ : endpoint.target_namespace;
-        if (auto pod = pods.find(ns + "/" + endpoint.target_name); pod != pods.end() && ns == meta.namespace_)
-          out[pod->second].services.emplace(key, ports);
-        continue;
-      }
-      for (const auto& text : endpoint.addresses) {
-        auto ip = IpAddress::parse(text);
-        if (!ip) continue;
-        model::Workload workload;
-        workload.uid =
-            world.options.cluster_id + "/discovery.k8s.io/EndpointSlice/" + meta.namespace_ + "/" + meta.name + "/" + text;
-        workload.name = meta.name;
-        workload.namespace_name = meta.namespace_;
-        workload.network = world.options.network;
-        workload.cluster_id = world.options.cluster_id;
-        workload.trust_domain = world.options.trust_domain;
-        workload.service_account = "default";
-        workload.addresses = {*ip};
-        workload.node = endpoint.node_name;
-        // The address is nobody's own: found through the service only.
-        workload.network_mode = model::NetworkMode::kHostNetwork;
-        workload.status = endpoint.ready ? model::HealthStatus::kHealthy : model::HealthStatus::kUnhealthy;
-        workload.services.emplace(key, ports);
-        out.push_back(std::move(workload));
-      }
-    }
-  }
 }
 
 }  // namespace weft::translate::detail

@@ -280,7 +280,7 @@ apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: web-1, namespace: shop, labels: {kubernetes.io/service-name: web}}
 addressType: IPv4
-endpoints: [{addresses: [10.0.0.1]}]
+endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: web-1}}, {addresses: [oops, 192.0.2.9]}]
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -288,7 +288,7 @@ metadata: {name: names, namespace: shop, labels: {kubernetes.io/service-name: ou
 addressType: FQDN
 endpoints: [{addresses: [example.org]}]
 )");
-  CHECK(*ports_of(mesh, "db-1", "shop/outside.shop.svc.cluster.local") == model::PortMap{{80, 91}});
+  CHECK(*ports_of(mesh, "db-1", "shop/outside.shop.svc.cluster.local") == model::PortMap{{80, 90}});
   std::vector<const model::Workload*> slices;
   for (const auto& workload : mesh.output.workloads) {
     if (workload.uid.find("EndpointSlice") != std::string::npos) slices.push_back(&workload);
@@ -299,15 +299,16 @@ endpoints: [{addresses: [example.org]}]
   CHECK(slices[0]->protocol == model::TunnelProtocol::kNone);
   CHECK(slices[0]->status == model::HealthStatus::kHealthy);
   CHECK(slices[1]->status == model::HealthStatus::kUnhealthy);
+  CHECK(mesh.condition("web-1", kFullyApplied, "InvalidValue"));
   CHECK(slices[0]->services == std::map<std::string, model::PortMap>{{"shop/outside.shop.svc.cluster.local", {{80, 91}}}});
 }
 
-TEST_CASE("workload entries belong to service entries, not to services") {
+TEST_CASE("workload entries belong to the services and service entries that select them") {
   const auto mesh = make_mesh(R"(
 apiVersion: v1
 kind: Service
 metadata: {name: vm, namespace: shop}
-spec: {clusterIP: 10.96.0.1, selector: {app: vm}, ports: [{port: 80}]}
+spec: {clusterIP: 10.96.0.1, selector: {app: vm}, ports: [{name: http, port: 80}]}
 ---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -344,12 +345,14 @@ spec: {labels: {app: lost}}
   CHECK(vm->service_account == "vm");
   CHECK(vm->locality == model::Locality{"r", "z", "s"});
   CHECK(vm->capacity == 3);
-  CHECK(vm->services == std::map<std::string, model::PortMap>{{"shop/vm.example.com", {{80, 8080}, {90, 91}}}});
+  CHECK(vm->services == std::map<std::string, model::PortMap>{{"shop/vm.example.com", {{80, 8080}, {90, 91}}},
+                                                              {"shop/vm.shop.svc.cluster.local", {{80, 8080}}}});
   const auto* named = mesh.workload("vm-2");
   CHECK(named->hostname == "vm2.example.com");
   CHECK(named->addresses.empty());
   CHECK(named->protocol == model::TunnelProtocol::kHbone);
-  CHECK(named->services == std::map<std::string, model::PortMap>{{"shop/vm.example.com", {{80, 80}, {90, 91}}}});
+  CHECK(named->services == std::map<std::string, model::PortMap>{{"shop/vm.example.com", {{80, 80}, {90, 91}}},
+                                                                 {"shop/vm.shop.svc.cluster.local", {{80, 80}}}});
   CHECK(mesh.condition("vm-3", kFullyApplied, "InvalidValue"));
 
   const auto* entry = mesh.service("vms");

@@ -6,7 +6,8 @@ namespace {
 const manifest::Labels kNone;
 }  // namespace
 
-World::World(const std::vector<manifest::ObjectPtr>& objects, const Options& given) : options(given) {
+World::World(const std::vector<manifest::ObjectPtr>& objects, const Options& given, ChosenMeshConfig chosen)
+    : mesh(std::move(chosen)), system_namespace(given.root_namespace), options(mesh.config.over(given)) {
   statuses.reserve(objects.size());
   for (const auto& object : objects) {
     statuses.push_back({object, {}});
@@ -24,6 +25,7 @@ World::World(const std::vector<manifest::ObjectPtr>& objects, const Options& giv
           if constexpr (std::is_same_v<T, Service>) services.push_back(item(body));
           if constexpr (std::is_same_v<T, EndpointSlice>) slices.push_back(item(body));
           if constexpr (std::is_same_v<T, WorkloadEntry>) entries.push_back(item(body));
+          if constexpr (std::is_same_v<T, WorkloadGroup>) workload_groups.push_back(item(body));
           if constexpr (std::is_same_v<T, ServiceEntry>) service_entries.push_back(item(body));
           if constexpr (std::is_same_v<T, PeerAuthentication>) peer_authentications.push_back(item(body));
           if constexpr (std::is_same_v<T, AuthorizationPolicy>) authorization_policies.push_back(item(body));
@@ -44,6 +46,12 @@ const manifest::Labels& World::namespace_labels(const std::string& name) const {
 const manifest::Labels& World::namespace_annotations(const std::string& name) const {
   auto found = namespaces.find(name);
   return found == namespaces.end() ? kNone : found->second.meta().annotations;
+}
+
+manifest::Labels World::stored_namespace_labels(const std::string& name) const {
+  auto labels = namespace_labels(name);
+  labels.emplace("kubernetes.io/metadata.name", name);
+  return labels;
 }
 
 bool selects(const manifest::Labels& wanted, const manifest::Labels& given) {

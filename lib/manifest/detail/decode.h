@@ -7,7 +7,6 @@
 namespace weft::manifest::detail {
 
 Meta decode_meta(const Reader& metadata);
-LabelSelector decode_selector(const Reader& selector);
 
 // core.cc
 Pod decode_pod(const Reader& object);
@@ -25,8 +24,9 @@ Gateway decode_gateway(const Reader& object);
 GatewayClass decode_gateway_class(const Reader& object);
 
 // security.cc
-PeerAuthentication decode_peer_authentication(const Reader& object);
-// `problems` of level FieldIgnored found below spec.rules mark the rule incomplete.
+// Of what the kind does not know (FieldIgnored) in a rule, the rule is incomplete; elsewhere in the specification the policy
+// is unreadable, and a PeerAuthentication STRICT.
+PeerAuthentication decode_peer_authentication(const Reader& object, const std::vector<Problem>& unknown_fields);
 AuthorizationPolicy decode_authorization_policy(const Reader& object, const std::vector<Problem>& unknown_fields);
 
 }  // namespace weft::manifest::detail

@@ -22,7 +22,7 @@ struct Policies {
   std::vector<Attachment> attachments;
   // As Origins has it.
   std::map<std::string, std::vector<std::size_t>> written_rules;
-  // DENY rules that can never fire because all that would limit them is seen by HTTP proxies only.
+  // As Output has it.
   std::size_t rules_without_effect = 0;
 };
 

@@ -21,7 +21,8 @@ struct Membership {
     std::string target_name;   // the workload's name for it, of a Service
     std::string protocol = "TCP";
   };
-  std::string key;  // "ns/hostname"
+  std::string key;     // "ns/hostname"
+  std::string object;  // name of the Service or ServiceEntry
   ServiceSource source = ServiceSource::kService;
   manifest::Labels selector;  // empty: selects nothing
   std::vector<Port> ports;
@@ -41,12 +42,15 @@ struct NamedPort {
 
 void translate_services(World& world, const Waypoints& waypoints, Services& out);
 void translate_service_entries(World& world, const Waypoints& waypoints, Services& out);
-// Of the services with one host name, marks the one that clients of other namespaces mean; drops ServiceEntries that a
-// Service of the same namespace overrides.
+// Of the services with one host name, marks the one that clients of other namespaces mean; drops those, with their
+// endpoints, that another one of the same namespace overrides.
 void settle_conflicts(World& world, Services& out);
 
+// Whose ports those are: a WorkloadEntry's stand for the service's ports of the same name, a container's for named targets.
+enum class PortOwner { kPod, kEntry };
+
 // Service port -> this workload's port. A named target that the workload lacks is left out.
-model::PortMap resolve_ports(const Membership& membership, const std::vector<NamedPort>& named);
+model::PortMap resolve_ports(const Membership& membership, const std::vector<NamedPort>& named, PortOwner owner);
 
 // "PreferClose", "PreferSameZone", "PreferSameNode" as preferences; nothing for others.
 std::optional<model::LoadBalancing> traffic_distribution(const std::string& text);

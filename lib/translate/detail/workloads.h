@@ -24,6 +24,8 @@ void translate_entries(World& world, const Inputs& inputs, std::vector<model::Wo
 // Endpoints that belong to no pod; and, for services without selector, pods named by a slice.
 void translate_slices(World& world, const Inputs& inputs, std::vector<model::Workload>& out);
 
+std::vector<NamedPort> named_ports(const manifest::Pod& pod);
+
 struct WorkloadNames {
   std::string workload, canonical, revision;
 };
@@ -32,8 +34,16 @@ WorkloadNames canonical_names(const manifest::Labels& labels, const std::string&
 // "web-7d9f4" of a ReplicaSet with that hash is Deployment web; "job-28373880" of a Job is CronJob job.
 std::string owner_name(const manifest::Meta& pod);
 
-// Memberships, policies, waypoint, capacity of one: what all sources of workloads share.
-void attach(const Inputs& inputs, const manifest::Meta& meta, const manifest::Labels& labels,
-            const std::vector<NamedPort>& ports, ObjectStatus* status, model::Workload& workload);
+// "ns/name" of a Service or ServiceEntry -> its rule of membership; null when nothing has this key and source.
+const Membership* membership_of(const Services& services, const std::string& ns, const std::string& key,
+                                ServiceSource source);
+// Services whose selector finds these labels.
+void attach_services(const Inputs& inputs, const std::string& ns, const manifest::Labels& labels,
+                     const std::vector<NamedPort>& ports, PortOwner owner, model::Workload& workload);
+void attach_policies(const Inputs& inputs, const manifest::Labels& labels, model::Workload& workload);
+void attach_waypoint(const Inputs& inputs, const manifest::Meta& meta, const manifest::Labels& labels, ObjectStatus* status,
+                     model::Workload& workload);
+// A label that says that the workload ends tunnels by itself.
+void attach_native_tunnel(const manifest::Labels& labels, model::Workload& workload);
 
 }  // namespace weft::translate::detail

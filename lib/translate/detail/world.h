@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "lib/translate/condition.h"
+#include "lib/translate/detail/mesh_config.h"
 #include "lib/translate/options.h"
 
 namespace weft::translate::detail {
@@ -25,11 +26,13 @@ using Items = std::vector<Item<T>>;
 
 class World {
  public:
-  World(const std::vector<manifest::ObjectPtr>& objects, const Options& options);
+  World(const std::vector<manifest::ObjectPtr>& objects, const Options& options, ChosenMeshConfig mesh);
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
-  const Options options;
+  const ChosenMeshConfig mesh;
+  const std::string system_namespace;  // where the mesh configuration stands
+  const Options options;               // with the mesh configuration laid over them
   std::vector<ObjectStatus> statuses;  // one for each object, in the order given; never resized
 
   std::map<std::string, Item<manifest::Namespace>> namespaces;
@@ -39,6 +42,7 @@ class World {
   Items<manifest::Service> services;
   Items<manifest::EndpointSlice> slices;
   Items<manifest::WorkloadEntry> entries;
+  Items<manifest::WorkloadGroup> workload_groups;
   Items<manifest::ServiceEntry> service_entries;
   Items<manifest::PeerAuthentication> peer_authentications;
   Items<manifest::AuthorizationPolicy> authorization_policies;
@@ -50,6 +54,8 @@ class World {
   // Labels and annotations of a namespace; empty when it has no object.
   const manifest::Labels& namespace_labels(const std::string& name) const;
   const manifest::Labels& namespace_annotations(const std::string& name) const;
+  // With the label that the API server puts on every namespace, for selectors of namespaces.
+  manifest::Labels stored_namespace_labels(const std::string& name) const;
 };
 
 // True when every wanted label is there with that value; no labels wanted: true.
