@@ -140,6 +140,16 @@ TEST_CASE("a pod outside the mesh and an address of nobody are let in by nobody'
   }
 }
 
+TEST_CASE("a namespace that no file describes is taken to be in the mesh, and that is said") {
+  const auto more =
+      "---\n{apiVersion: v1, kind: Pod, metadata: {name: p, namespace: new}}\n---\n{apiVersion: security.istio.io/v1, "
+      "kind: AuthorizationPolicy, metadata: {name: none, namespace: new}}\n";
+  const auto answer = ask(from_to("cluster.local/ns/shop/sa/db", R"({"pod": "new/p", "port": 80})"), more);
+  CHECK(answer["decision"] == "deny");
+  CHECK(answer["candidates"] == json::array({"new/none"}));
+  CHECK(answer["reason"].get<std::string>().find("namespace new is not described") != std::string::npos);
+}
+
 TEST_CASE("a pod can be named by its address") {
   CHECK(ask(from_to("", R"({"ip": "10.0.0.5", "port": 5432})"))["policy"] == "shop/strict-db");
 }

@@ -1,8 +1,10 @@
 #include "tools/weftctl/inventory.h"
 
 #include <algorithm>
+#include <set>
 
 #include "lib/model/snapshot_editor.h"
+#include "lib/translate/enrolment.h"
 #include "lib/translate/translate.h"
 #include "ztunnel/settings.h"
 
@@ -55,6 +57,27 @@ bool is_pod_of(const ObjectPtr& object, const manifest::Object& owner, const man
   });
 }
 
+ObjectPtr namespace_in_the_mesh(const std::string& name) {
+  auto out = std::make_shared<manifest::Object>();
+  out->version = "v1";
+  out->kind = "Namespace";
+  out->meta.name = name;
+  out->meta.labels[translate::kDataplaneModeLabel] = "ambient";
+  out->body = manifest::Namespace{};
+  return out;
+}
+
+std::set<std::string> undescribed_namespaces(const std::vector<ObjectPtr>& objects) {
+  std::set<std::string> out;
+  for (const auto& object : objects) {
+    if (object->as<manifest::Pod>()) out.insert(object->meta.namespace_);
+  }
+  for (const auto& object : objects) {
+    if (object->as<manifest::Namespace>()) out.erase(object->meta.name);
+  }
+  return out;
+}
+
 }  // namespace
 
 explain::Facts take_inventory(const std::vector<ObjectPtr>& objects, const translate::Options& options) {
@@ -70,6 +93,8 @@ explain::Facts take_inventory(const std::vector<ObjectPtr>& objects, const trans
     if (std::none_of(objects.begin(), objects.end(), [&](const ObjectPtr& o) { return is_pod_of(o, *object, *made); }))
       all.push_back(pod_of(*object, *made, addresses));
   }
+  auto assumed = undescribed_namespaces(all);
+  for (const auto& name : assumed) all.push_back(namespace_in_the_mesh(name));
   auto output = translate::translate(all, options);
   for (auto& service : output.services) {
     if (service.vips.empty() && service.cidr_vips.empty()) service.vips.push_back({options.network, addresses.next()});
@@ -78,6 +103,7 @@ explain::Facts take_inventory(const std::vector<ObjectPtr>& objects, const trans
   editor.replace("manifests", {std::move(output.workloads), std::move(output.services), std::move(output.policies)});
   return {.snapshot = editor.commit(),
           .origins = std::make_shared<const translate::Origins>(std::move(output.origins)),
+          .assumed_namespaces = std::move(assumed),
           .cluster_id = options.cluster_id,
           .network = options.network,
           .cluster_domain = options.cluster_domain,

@@ -72,6 +72,8 @@ Answer judge(const Facts& facts, const Caller& caller, const Target& target) {
   auto answer = describe(facts, verdict, pod);
   answer.reason += " at pod " + name_of(pod);
   if (!verdict.allowed && !caller.identity) answer.reason += "; the caller's text is plain and proves no identity";
+  if (facts.assumed_namespaces.contains(pod.namespace_name))
+    answer.reason += "; namespace " + pod.namespace_name + " is not described and taken to be in the mesh";
   if (!verdict.dry_run_matches.empty())
     answer.reason += "; dry-run policy " + verdict.dry_run_matches.front()->key() + " matches and is not enforced";
   return answer;
