@@ -151,10 +151,18 @@ void unused_principals(const World& world, const Running& running, const PolicyI
 // Namespaces that no file describes are unknown rather than wrong, so some must be described.
 void unknown_namespaces(const World& world, const PolicyItem& item) {
   if (world.namespaces.empty()) return;
-  auto matches = [](const std::string& pattern, const std::string& name) {
-    if (pattern.starts_with('*')) return name.ends_with(pattern.substr(1));
-    if (pattern.ends_with('*')) return name.starts_with(pattern.substr(0, pattern.size() - 1));
-    return name == pattern;
+  // What begins with a star is compared with every namespace. People write a few; a file may be hostile.
+  constexpr int kSearchesMax = 100;
+  int searches = 0;
+  auto known = [&](const std::string& name) {
+    const auto& all = world.namespaces;
+    if (name.starts_with('*'))
+      return ++searches > kSearchesMax ||
+             std::any_of(all.begin(), all.end(), [&](const auto& entry) { return entry.first.ends_with(name.substr(1)); });
+    if (!name.ends_with('*')) return all.contains(name);
+    const auto prefix = name.substr(0, name.size() - 1);
+    const auto first = all.lower_bound(prefix);
+    return first != all.end() && first->first.starts_with(prefix);
   };
   std::set<std::string> said;
   for (const auto& rule : item.body->rules) {
@@ -167,9 +175,7 @@ void unknown_namespaces(const World& world, const PolicyItem& item) {
       auto named = list->values;
       named.insert(named.end(), list->not_values.begin(), list->not_values.end());
       for (const auto& name : named) {
-        const bool known = std::any_of(world.namespaces.begin(), world.namespaces.end(),
-                                       [&](const auto& entry) { return matches(name, entry.first); });
-        if (known || !said.insert(name).second) continue;
+        if (known(name) || !said.insert(name).second) continue;
         item.status->find(Level::kWarning, "ReferenceNotFound", "no namespace at hand is called " + name.substr(0, 100),
                           rule.line);
       }

@@ -72,20 +72,23 @@ void add_inline_endpoints(World& world, const Inputs& inputs, const Item<manifes
       if (!host.starts_with('*')) endpoints.emplace_back().address = host;
     }
   }
+  std::vector<std::pair<std::string, const Membership*>> own;  // by host; not those that another object has
+  for (const auto& host : source.hosts) {
+    const auto* membership =
+        membership_of(inputs.services, meta.namespace_, meta.namespace_ + "/" + host, ServiceSource::kServiceEntry);
+    if (membership && membership->object == meta.name) own.emplace_back(host, membership);
+  }
   for (const auto& endpoint : endpoints) {
     auto workload = from_entry(world, meta, endpoint, meta.labels);
     workload.uid = world.options.cluster_id + "/networking.istio.io/ServiceEntry/" + meta.namespace_ + "/" + meta.name +
                    "/" + endpoint.address;
     workload.workload_name = meta.name;
-    for (const auto& host : source.hosts) {
+    for (const auto& [host, membership] : own) {
       if (stand_for_hosts && host != endpoint.address) continue;
-      const auto key = meta.namespace_ + "/" + host;
-      const auto* membership = membership_of(inputs.services, meta.namespace_, key, ServiceSource::kServiceEntry);
-      if (membership && membership->object == meta.name)
-        workload.services.emplace(key, resolve_ports(*membership, named_ports(endpoint), PortOwner::kEntry));
+      workload.services.emplace(membership->key, resolve_ports(*membership, named_ports(endpoint), PortOwner::kEntry));
     }
     // Another object owns all of its hosts, or nobody is to see it.
-    if (workload.services.empty() && !source.hosts.empty()) continue;
+    if (workload.services.empty()) continue;
     attach_policies(inputs, meta.labels, workload);
     if (!stand_for_hosts) attach_waypoint(inputs, meta, endpoint.labels, nullptr, workload);
     attach_tunnel(meta, meta.labels, workload);
