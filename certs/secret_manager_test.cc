@@ -166,6 +166,24 @@ TEST_CASE("attempts without any certificate back off") {
   CHECK(rig.manager.entries().front().next_attempt.has_value());
 }
 
+TEST_CASE("a success makes the next failures wait as little as the first ones") {
+  Rig rig;
+  rig.source.failing = true;
+  auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+  rig.loop.advance(20s);
+  const auto attempts = rig.source.asked.size();
+  REQUIRE(attempts >= 3);
+  rig.loop.advance(30min);
+  rig.source.failing = false;
+  rig.loop.advance(3min);
+  REQUIRE(rig.state(secret) == "Available");
+  rig.source.failing = true;
+  rig.source.asked.clear();
+  const auto renewal = *rig.manager.entries().front().next_attempt - rig.loop.clock().wall();
+  rig.loop.advance(std::chrono::duration_cast<Duration>(renewal) + 20s);
+  CHECK(rig.source.asked.size() + 1 >= attempts);
+}
+
 TEST_CASE("a forgotten identity is dropped while queued, while in flight and while scheduled") {
   Rig rig;
   rig.source.close_gate();

@@ -97,7 +97,10 @@ void App::describe_process() {
   auto& life = registry_.gauges("weft_certificate_shortest_life_seconds",
                                 "Remaining life of the certificate that expires first; negative: it has expired (unstable)",
                                 "seconds");
-  registry_.before_text([this, &open, &limit, &life] {
+  auto& dropped =
+      registry_.counters("weft_log_lines_dropped", "Log lines lost to a slow reader of standard output (unstable)").with();
+  registry_.before_text([this, &open, &limit, &life, &dropped] {
+    dropped.add(log::dropped_lines() - dropped.value());
     std::error_code error;
     double count = 0;
     for (auto it = std::filesystem::directory_iterator("/proc/self/fd", error);
@@ -113,9 +116,10 @@ void App::describe_process() {
 Task<admin::Response> App::answer_stats(admin::Request request) {
   if (request.path != "/metrics" && request.path != "/stats/prometheus") co_return not_found();
   const bool open_metrics = accepts_open_metrics(request.accept);
-  co_return admin::Response{.body = registry_.text(),
-                            .content_type = open_metrics ? "application/openmetrics-text;charset=utf-8;version=1.0.0"
-                                                         : "text/plain; charset=utf-8"};
+  co_return admin::Response{
+      .body = registry_.text(open_metrics ? telemetry::TextFormat::kOpenMetrics : telemetry::TextFormat::kPrometheus),
+      .content_type =
+          open_metrics ? "application/openmetrics-text;charset=utf-8;version=1.0.0" : "text/plain; charset=utf-8"};
 }
 
 Task<admin::Response> App::answer_admin(admin::Request request, StopToken stop) {

@@ -142,7 +142,7 @@ class MeshWorld {
   Task<void> start_pod(Node& node, std::uint64_t id, zds::Pod pod, sim::Host& host, Result<void>& started);
 
   std::map<std::string, Running> running_;
-  std::uint64_t ids_ = 0;
+  std::uint64_t ids_ = 1000;  // apart from those that Pods gives
 
  public:
   const Settings settings;

@@ -39,12 +39,13 @@ struct Filter {
 };
 
 struct State {
-  std::mutex mutex;  // guards `filters` and set-up
+  std::mutex mutex;  // guards `filters`, set-up and `dropped_before`
   std::vector<std::unique_ptr<const Filter>> filters;
   std::atomic<const Filter*> filter{nullptr};
   std::atomic<Format> format{Format::kPlain};
   std::shared_ptr<spdlog::details::thread_pool> pool;
   std::shared_ptr<spdlog::async_logger> logger;
+  std::uint64_t dropped_before = 0;  // by pools that are gone
 };
 
 State& state() {
@@ -267,6 +268,12 @@ void write(Level level, std::string_view target, std::string_view message, std::
   write(level, target, message, fields.begin(), fields.size());
 }
 
+std::uint64_t dropped_lines() {
+  auto& s = state();
+  std::lock_guard lock(s.mutex);
+  return s.dropped_before + (s.pool ? s.pool->overrun_counter() : 0);
+}
+
 void flush() {
   auto& s = state();
   std::shared_ptr<spdlog::details::thread_pool> pool;
@@ -276,6 +283,7 @@ void flush() {
     // Ending the pool writes what is queued; a later line starts a new one.
     s.logger.reset();
     pool = std::move(s.pool);
+    s.dropped_before += pool->overrun_counter();
   }
   pool.reset();
 }

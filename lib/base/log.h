@@ -5,6 +5,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,6 +46,9 @@ struct Field {
 // Writes one line. `message` is constant lower-case text without a full stop.
 void write(Level level, std::string_view target, std::string_view message, std::initializer_list<Field> fields = {});
 void write(Level level, std::string_view target, std::string_view message, const Field* fields, std::size_t count);
+
+// Lines dropped since the start, because standard output was read too slowly for the queue of 10,000.
+std::uint64_t dropped_lines();
 
 // Flushes buffered lines; called before exit.
 void flush();

@@ -29,6 +29,15 @@ Task<void> echo_tunnel(IncomingTunnel tunnel, StopToken) {
   if (authority == "denied:1") co_return tunnel.refuse(Refusal::kUnauthorized);
   if (authority == "broken:1") co_return tunnel.refuse(Refusal::kUnavailable);
   if (authority == "silent:1") co_return;  // dropped unanswered
+  if (authority == "greeting:1") {
+    auto stream = tunnel.accept("");
+    if (!stream) co_return;
+    auto sent = co_await (*stream)->write(BufferChain(Buffer::copy_of("welcome")));
+    auto all = co_await read_all(**stream);
+    (void)sent;
+    (void)all;
+    co_return;
+  }
   auto stream = tunnel.accept("k8s.cluster.name=c");
   if (!stream) co_return;
   auto all = co_await read_all(**stream);
@@ -39,8 +48,13 @@ Task<void> echo_tunnel(IncomingTunnel tunnel, StopToken) {
   (void)ended;
 }
 
-Task<void> serve_one(Loop& loop, http2::Settings settings, io::StreamPtr transport, StopToken drain, StopToken stop) {
-  auto outcome = co_await serve(loop, settings, std::move(transport), echo_tunnel, drain, stop);
+Task<void> serve_one(Loop& loop, http2::Settings settings, io::StreamPtr transport, StopToken drain, StopToken stop,
+                     std::vector<std::string>* problems = nullptr) {
+  OnNoTunnel note = [problems](std::string_view problem) {
+    if (problems) problems->emplace_back(problem);
+  };
+  TunnelHandler handler = echo_tunnel;
+  auto outcome = co_await serve(loop, settings, std::move(transport), std::move(handler), drain, stop, std::move(note));
   (void)outcome;
 }
 
@@ -68,9 +82,10 @@ struct World {
   Result<Tunnel> open(std::string authority = "10.0.0.1:80", PoolKey key = {}) {
     return loop.run(pool.open(std::move(key), build_request({.authority = std::move(authority)}), {}));
   }
-  static Task<void> open_into(Pool& pool, std::vector<Result<Tunnel>>& out) {
+  static Task<void> open_into(Pool& pool, std::vector<Result<Tunnel>>& out, std::string source = "") {
     // Named: GCC 12 destroys braced temporaries of an awaiting expression twice.
     PoolKey key;
+    key.source_uid = std::move(source);
     TunnelRequest wanted;
     wanted.authority = "10.0.0.1:80";
     auto request = build_request(wanted);
@@ -138,6 +153,57 @@ TEST_CASE("tunnels of one key share a connection that is made once; a full one i
   world.loop.advance(1s);
   CHECK(tunnels.size() == 6);
   CHECK(world.dials == 3);
+}
+
+TEST_CASE("with one tunnel a connection every tunnel has its own, which later ones use again") {
+  World world({.http2 = {}, .streams_max = 1});
+  auto first = world.open(), second = world.open();
+  REQUIRE(first);
+  REQUIRE(second);
+  CHECK(world.dials == 2);
+  CHECK(world.talk(*first, "a") == "10.0.0.1:80:a");
+  first->stream.reset();
+  world.loop.run_until_idle();
+  CHECK(world.open());
+  CHECK(world.dials == 2);
+}
+
+TEST_CASE("a hundred tunnels of one source share one connection, of a hundred sources none, of three sources three") {
+  auto dials = [](int tunnels, int sources) {
+    World world({.http2 = {}, .streams_max = 1000});
+    std::vector<Result<Tunnel>> opened;
+    for (int i = 0; i < tunnels; ++i)
+      world.scope.spawn(World::open_into(world.pool, opened, "source-" + std::to_string(i % sources)));
+    world.loop.advance(1s);
+    CHECK(opened.size() == static_cast<std::size_t>(tunnels));
+    for (auto& tunnel : opened) CHECK(tunnel);
+    return world.dials;
+  };
+  CHECK(dials(100, 1) == 1);
+  CHECK(dials(100, 100) == 100);
+  CHECK(dials(300, 3) == 3);
+}
+
+TEST_CASE("bytes that arrived before the pool went are read, then comes an error") {
+  World world;
+  auto tunnel = world.open("greeting:1");
+  REQUIRE(tunnel);
+  world.loop.run_until_idle();
+  world.loop.run(world.pool.close());
+  auto data = world.loop.run(tunnel->stream->read(3));
+  REQUIRE(data);
+  CHECK(data->to_string() == "wel");
+  std::string rest;
+  for (;;) {
+    data = world.loop.run(tunnel->stream->read(100));
+    if (!data || data->empty()) break;
+    rest += data->to_string();
+  }
+  CHECK(rest == "come");
+  CHECK_FALSE(data);
+  const auto refused = world.open();
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().message() == "pool draining");
 }
 
 TEST_CASE("the peer's stream limit counts when it is the smaller one") {
@@ -222,7 +288,8 @@ TEST_CASE("a peer that drains gets no new tunnels, its open ones finish") {
 TEST_CASE("requests that are not CONNECT are refused before any handler") {
   World world;
   auto [left, right] = io::make_pipe(world.loop);
-  world.scope.spawn(serve_one(world.loop, {}, std::move(right), {}, world.scope.token()));
+  std::vector<std::string> problems;
+  world.scope.spawn(serve_one(world.loop, {}, std::move(right), {}, world.scope.token(), &problems));
   auto client = http2::Connection::create(world.loop, http2::Role::kClient, {}, std::move(left));
   StopSource stop;
   struct Run {
@@ -240,6 +307,7 @@ TEST_CASE("requests that are not CONNECT are refused before any handler") {
     REQUIRE(response);
     CHECK(*http2::find(*response, ":status") == "400");
   }
+  CHECK(problems == std::vector<std::string>{"expected method CONNECT, got GET"});
   stop.request_stop();
 }
 

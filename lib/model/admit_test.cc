@@ -175,5 +175,38 @@ TEST_CASE("baggage is read leniently and never trusted with more than it may hol
   CHECK(parse({}) == Baggage{});
 }
 
+TEST_CASE("a waypoint of services takes no tunnels for their pods, and one of pods none for their services") {
+  Inbound in;
+  auto behind = service("b", "behind", "10.96.0.7");
+  auto target = pod("b", "target", "10.0.0.3");
+  join(target, behind);
+  for (const auto& waypoint : {by_name(in.web), GatewayAddress{NetworkAddress{"", ip("10.96.0.1")}, 15008},
+                               GatewayAddress{NetworkAddress{"", ip("10.0.0.2")}, 15008}}) {
+    behind.waypoint = waypoint;
+    target.waypoint.reset();
+    in.workloads = {target};
+    in.services = {behind};
+    CHECK(in.refusal("10.96.0.7:80").status == 200);
+    CHECK(in.refusal("10.0.0.3:80").message == "ip mismatch: 10.0.0.2 != 10.0.0.3");
+    std::swap(behind.waypoint, target.waypoint);
+    in.workloads = {target};
+    in.services = {behind};
+    CHECK(in.refusal("10.96.0.7:80").message == "ip mismatch: 10.0.0.2 != 10.96.0.7");
+    CHECK(in.refusal("10.0.0.3:80").status == 200);
+  }
+}
+
+TEST_CASE("what baggage is written is read as it was") {
+  auto web = pod("shop", "web-0", "10.0.0.1");
+  web.cluster_id = "K";
+  web.workload_name = "web";
+  web.canonical_name = "web-app";
+  web.canonical_revision = "v1";
+  web.locality = {"eu", "eu-a", ""};
+  const std::string text = format_baggage(web);
+  const std::string_view field = text;
+  CHECK(parse_baggage({&field, 1}) == Baggage{"K", "shop", "web", "web-app", "v1", "eu", "eu-a"});
+}
+
 }  // namespace
 }  // namespace weft::model

@@ -138,5 +138,36 @@ TEST_CASE("an endpoint is dialled by the family the client used where it can be"
   CHECK_FALSE(choose_ip(pod("a", "none", ""), nullptr, ip("10.96.0.1")));
 }
 
+TEST_CASE("localities are preferred as listed, and nobody near is no reason to fail over to nobody") {
+  Choice c;
+  c.workloads.reserve(5);
+  c.source.locality = {"r1", "z1", ""};
+  auto add = [&](const std::string& name, std::string_view address, const std::string& network, Locality locality) {
+    auto& workload = c.add(name, address);
+    workload.network = network;
+    workload.locality = std::move(locality);
+  };
+  using enum LocalityScope;
+  auto pool = [&](std::vector<LocalityScope> preferences) {
+    c.web.load_balancing = LoadBalancing{std::move(preferences), LoadBalancingMode::kFailover, HealthPolicy::kOnlyHealthy};
+    return c.pool();
+  };
+  add("far", "10.0.2.1", "n2", {"r9", "z9", ""});
+  CHECK(pool({kNetwork, kRegion, kZone}) == Names{"far"});  // no match at all: any
+  add("far-zone", "10.0.2.2", "n2", {"r1", "z1", ""});
+  CHECK(pool({kRegion, kZone}) == Names{"far-zone"});            // across networks
+  CHECK(pool({kNetwork, kRegion, kZone}) == Names{"far-zone"});  // the nearest of the remote ones
+  add("net", "10.0.1.1", "", {"r9", "z9", ""});
+  CHECK(pool({kNetwork, kRegion, kZone}) == Names{"net"});
+  add("net-region", "10.0.1.2", "", {"r1", "z9", ""});
+  CHECK(pool({kNetwork, kRegion, kZone}) == Names{"net-region"});
+  add("net-region-zone", "10.0.1.3", "", {"r1", "z1", ""});
+  CHECK(pool({kNetwork, kRegion, kZone}) == Names{"net-region-zone"});
+  CHECK(pool({kNetwork}) == Names{"net", "net-region", "net-region-zone"});
+  CHECK(pool({kZone}) == Names{"far-zone", "net-region-zone"});
+  c.workloads[4].addresses.clear();  // without an address it is never chosen
+  CHECK(pool({kNetwork, kRegion, kZone}) == Names{"net-region"});
+}
+
 }  // namespace
 }  // namespace weft::model

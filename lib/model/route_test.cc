@@ -177,5 +177,105 @@ TEST_CASE("an endpoint without a usable address is an error") {
   CHECK(m.error("10.96.0.1:80") == "no valid routing destination for workload: " + m.backend.uid);
 }
 
+TEST_CASE("weights of waypoints are kept over many draws, and none is drawn of none") {
+  Mesh m;
+  m.more = {pod("b", "wp2", "10.0.0.10")};
+  const GatewayAddress first{NetworkAddress{"", ip("10.0.0.9")}, 15008}, second{NetworkAddress{"", ip("10.0.0.10")}, 15008};
+  auto hits = [&](std::uint32_t a, std::uint32_t b) {
+    m.web.weighted_waypoints = {{first, a}, {second, b}};
+    auto snapshot = m.snapshot();
+    std::uint64_t tickets = 1, hit = 0;
+    for (std::uint64_t i = 0; i < 100; ++i) {
+      auto draw = [&](std::uint64_t below) {
+        tickets = below;
+        return i % below;
+      };
+      auto route = choose_route(*snapshot, m.client, ip("10.0.0.1"), at("10.96.0.1:80"), 15008, draw);
+      REQUIRE(route);
+      hit += route->hop == at("10.0.0.9:15008");
+    }
+    return hit;
+  };
+  CHECK(hits(100, 0) == 100);
+  CHECK(hits(0, 100) == 0);
+  CHECK(hits(70, 30) == 70);
+  m.web.weighted_waypoints = {{first, 0}, {second, 0}};
+  CHECK(m.route("10.96.0.1:80")->hop_kind == HopKind::kWorkload);
+  m.web.weighted_waypoints.clear();
+  CHECK(m.route("10.96.0.1:80")->hop_kind == HopKind::kWorkload);
+}
+
+TEST_CASE("a gateway is found by address, by name, as a service, and in the family of the client") {
+  Mesh m;
+  m.backend.network = "remote";
+  auto east = pod("gw", "east", "10.0.9.9");
+  east.addresses.push_back(ip("fd09::9"));
+  east.hostname = "east.example";
+  m.more = {east};
+  for (const auto& gateway : {GatewayAddress{NetworkAddress{"", ip("10.0.9.9")}, 15009},
+                              GatewayAddress{NamespacedHostname{"gw", "east.example"}, 15009}}) {
+    m.backend.network_gateway = gateway;
+    auto route = m.route("10.96.0.1:80");
+    REQUIRE(route);
+    CHECK(route->kind == RouteKind::kDoubleHbone);
+    CHECK(route->hop == at("10.0.9.9:15009"));
+    CHECK(route->authority == m.web.hostname + ":80");
+  }
+  m.web.vips.push_back({"", ip("fd96::1")});
+  CHECK(m.route("[fd96::1]:80")->hop == at("[fd09::9]:15009"));
+}
+
+TEST_CASE("with the network preferred first the far endpoint is taken when no near one is left") {
+  Mesh m;
+  auto far = pod("b", "far", "");
+  far.network = "remote";
+  far.network_gateway = GatewayAddress{NetworkAddress{"", ip("10.0.9.9")}, 15009};
+  join(far, m.web);
+  m.more = {far, pod("gw", "east", "10.0.9.9")};
+  m.web.load_balancing = LoadBalancing{{LocalityScope::kNetwork}, LoadBalancingMode::kFailover, HealthPolicy::kOnlyHealthy};
+  for (const auto& draw : {kFirst, kLast}) CHECK(m.route("10.96.0.1:80", draw)->kind == RouteKind::kHbone);
+  m.backend.status = HealthStatus::kUnhealthy;
+  CHECK(m.route("10.96.0.1:80")->kind == RouteKind::kDoubleHbone);
+  m.backend.services.clear();
+  CHECK(m.route("10.96.0.1:80")->kind == RouteKind::kDoubleHbone);
+}
+
+TEST_CASE("a workload of another network, addressed directly, is none") {
+  Mesh m;
+  auto far = pod("b", "far", "10.7.0.1");
+  far.network = "remote";
+  m.more = {far};
+  auto route = m.route("10.7.0.1:80");
+  REQUIRE(route);
+  CHECK(route->kind == RouteKind::kPassthrough);
+}
+
+TEST_CASE("a workload in the host's network is reached through its service, not by the address it shares") {
+  Mesh m;
+  auto daemon = pod("b", "daemon", "10.0.0.1");  // the client's node has one address for several
+  daemon.network_mode = NetworkMode::kHostNetwork;
+  daemon.protocol = TunnelProtocol::kNone;
+  auto other = daemon;
+  other.uid += "-2";
+  other.name = "other";
+  m.backend.services.clear();
+  join(daemon, m.web);
+  m.more = {daemon, other};
+  auto route = m.route("10.96.0.1:80");
+  REQUIRE(route);
+  CHECK(route->kind == RouteKind::kTcp);
+  CHECK(route->hop == at("10.0.0.1:8080"));
+  CHECK(route->destination->name == "daemon");
+  CHECK(m.route("10.0.0.1:80")->destination->name == "client");
+}
+
+TEST_CASE("a service that is not balanced goes to its original destination, unless it has a waypoint") {
+  Mesh m;
+  m.web.load_balancing = LoadBalancing{{}, LoadBalancingMode::kPassthrough, HealthPolicy::kOnlyHealthy};
+  CHECK(m.route("10.96.0.1:80")->kind == RouteKind::kPassthrough);
+  m.web.waypoint = by_name(m.waypoint);
+  CHECK(m.route("10.96.0.1:80")->hop == at("10.0.0.9:15008"));
+}
+
 }  // namespace
 }  // namespace weft::model

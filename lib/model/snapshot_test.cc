@@ -162,5 +162,150 @@ TEST_CASE("a pod of this node is found by namespace, name and account") {
   CHECK_FALSE(snapshot->local_workload("a", "one", "other", "n1"));
 }
 
+TEST_CASE("a service that leaves gives its address back to the others, by address and by name") {
+  auto a = service("a", "s", "10.96.0.1");
+  auto b = service("b", "s", "10.96.0.1");
+  b.hostname = a.hostname;
+  SnapshotEditor editor;
+  editor.upsert("x", a);
+  editor.upsert("x", b);
+  auto names = [&](std::string ns) {
+    auto snapshot = editor.commit();
+    auto by_vip = snapshot->service_by_vip("", ip("10.96.0.1"), &ns);
+    auto by_name = snapshot->service_by_hostname(a.hostname, &ns);
+    return std::pair(by_vip ? by_vip->namespace_name : "", by_name ? by_name->namespace_name : "");
+  };
+  CHECK(names("b") == std::pair<std::string, std::string>("b", "b"));
+  editor.remove_address("x", b.key().to_string());
+  CHECK(names("b") == std::pair<std::string, std::string>("a", "a"));
+  editor.remove_address("x", a.key().to_string());
+  CHECK(names("b") == std::pair<std::string, std::string>("", ""));
+}
+
+TEST_CASE("what is visible in its namespace only hides elsewhere by address and by name, and uncovers a block") {
+  auto hidden = service("a", "hidden", "10.96.0.1");
+  hidden.visibility = Visibility::kNamespace;
+  auto block = service("b", "block", "");
+  block.cidr_vips = {{"", *Cidr::parse("10.96.0.0/16")}};
+  auto snapshot = mesh({.services = {hidden, block}});
+  const std::string own = "a", other = "x";
+  CHECK(snapshot->service_by_vip("", ip("10.96.0.1"), &own)->name == "hidden");
+  CHECK(snapshot->service_by_vip("", ip("10.96.0.1"), &other)->name == "block");
+  CHECK(snapshot->service_by_hostname(hidden.hostname, &own));
+  CHECK_FALSE(snapshot->service_by_hostname(hidden.hostname, &other));
+  block.visibility = Visibility::kNamespace;
+  CHECK_FALSE(mesh({.services = {hidden, block}})->service_by_vip("", ip("10.96.0.1"), &other));
+}
+
+TEST_CASE("address blocks are matched by family and network, and go with their service") {
+  auto dual = service("a", "dual", "");
+  dual.cidr_vips = {{"", *Cidr::parse("10.1.0.0/16")}, {"", *Cidr::parse("fd01::/32")}};
+  auto narrow = service("a", "narrow", "");
+  narrow.cidr_vips = {{"", *Cidr::parse("fd01:0:1::/48")}};
+  auto elsewhere = service("a", "elsewhere", "");
+  elsewhere.cidr_vips = {{"n2", *Cidr::parse("10.1.0.0/16")}};
+  SnapshotEditor editor;
+  for (const auto& each : {dual, narrow, elsewhere}) editor.upsert("x", each);
+  auto name = [&](std::string_view address, const std::string& network = "") {
+    auto found = editor.commit()->service_by_vip(network, ip(address), nullptr);
+    return found ? found->name : "";
+  };
+  CHECK(name("10.1.2.3") == "dual");
+  CHECK(name("fd01::5") == "dual");
+  CHECK(name("fd01:0:1::5") == "narrow");
+  CHECK(name("fd02::5").empty());
+  CHECK(name("10.2.0.1").empty());
+  CHECK(name("10.1.2.3", "n2") == "elsewhere");
+  CHECK(name("fd01::5", "n2").empty());
+  editor.remove_address("x", dual.key().to_string());
+  CHECK(name("10.1.2.3").empty());
+  CHECK(name("fd01::5").empty());
+  CHECK(name("fd01:0:1::5") == "narrow");
+}
+
+TEST_CASE(
+    "an endpoint leaves when its workload falls ill, waits when its service goes, and is forgotten with the workload") {
+  auto web = service("a", "web", "10.96.0.1");
+  auto one = pod("a", "one", "10.0.0.1");
+  join(one, web);
+  SnapshotEditor editor;
+  editor.upsert("x", web);
+  editor.upsert("x", one);
+  auto endpoints = [&] { return editor.commit()->service(web.key())->endpoints.size(); };
+  CHECK(endpoints() == 1);
+  one.status = HealthStatus::kUnhealthy;
+  editor.upsert("x", one);
+  CHECK(endpoints() == 0);
+  one.status = HealthStatus::kHealthy;
+  editor.upsert("x", one);
+  CHECK(endpoints() == 1);
+  editor.remove_address("x", web.key().to_string());
+  CHECK(editor.commit()->staged().at(web.key().to_string()).contains(one.uid));
+  editor.upsert("x", web);
+  CHECK(endpoints() == 1);
+  editor.remove_address("x", web.key().to_string());
+  editor.remove_address("x", one.uid);
+  CHECK(editor.commit()->staged().empty());
+}
+
+TEST_CASE("a workload that moves, changes its account or leaves is found as it is now and in no other way") {
+  auto one = pod("a", "one", "10.0.0.1");
+  one.node = "n1";
+  SnapshotEditor editor;
+  editor.upsert("x", one);
+  auto by_ip = [&](std::string_view address) { return editor.commit()->workload("", ip(address)) != nullptr; };
+  auto local = [&](const std::string& account) {
+    return editor.commit()->local_workload("a", "one", account, "n1") != nullptr;
+  };
+  CHECK(by_ip("10.0.0.1"));
+  CHECK(local("one"));
+  one.addresses = {ip("10.0.0.2")};
+  one.service_account = "renamed";
+  editor.upsert("x", one);
+  CHECK_FALSE(by_ip("10.0.0.1"));
+  CHECK(by_ip("10.0.0.2"));
+  CHECK_FALSE(local("one"));
+  CHECK(local("renamed"));
+  auto taken_over = pod("a", "two", "10.0.0.2", TunnelProtocol::kNone);
+  editor.upsert("x", taken_over);
+  editor.remove_address("x", one.uid);
+  CHECK(editor.commit()->workload("", ip("10.0.0.2"))->name == "two");
+  CHECK_FALSE(local("renamed"));
+  CHECK_FALSE(editor.commit()->workload(one.uid));
+}
+
+TEST_CASE("a service may have its address on another network than its endpoints") {
+  auto web = service("a", "web", "");
+  web.vips = {{"n1", ip("10.96.0.1")}};
+  auto one = pod("a", "one", "10.0.0.1");
+  one.network = "n2";
+  join(one, web);
+  auto snapshot = mesh({.workloads = {one}, .services = {web}});
+  auto found = snapshot->service_by_vip("n1", ip("10.96.0.1"), nullptr);
+  REQUIRE(found);
+  CHECK(found->endpoints.contains(one.uid));
+  CHECK_FALSE(snapshot->service_by_vip("n2", ip("10.96.0.1"), nullptr));
+}
+
+TEST_CASE("a policy that changes its scope applies as it is now") {
+  auto here = pod("a", "here", "10.0.0.1"), there = pod("b", "there", "10.0.0.2");
+  Policy policy{.name = "p", .namespace_name = "a"};
+  SnapshotEditor editor;
+  editor.upsert("x", here);
+  editor.upsert("x", there);
+  auto applies = [&](PolicyScope scope) {
+    policy.scope = scope;
+    editor.upsert("x", policy);
+    auto snapshot = editor.commit();
+    return std::pair(snapshot->policies_for(here).size(), snapshot->policies_for(there).size());
+  };
+  CHECK(applies(PolicyScope::kNamespace) == std::pair<std::size_t, std::size_t>(1, 0));
+  CHECK(applies(PolicyScope::kGlobal) == std::pair<std::size_t, std::size_t>(1, 1));
+  CHECK(applies(PolicyScope::kWorkloadSelector) == std::pair<std::size_t, std::size_t>(0, 0));
+  CHECK(applies(PolicyScope::kNamespace) == std::pair<std::size_t, std::size_t>(1, 0));
+  editor.remove_policy("x", policy.key());
+  CHECK(editor.commit()->policies_for(here).empty());
+}
+
 }  // namespace
 }  // namespace weft::model

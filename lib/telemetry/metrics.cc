@@ -78,6 +78,11 @@ constexpr std::string_view type_name(const Gauge*) { return "gauge"; }
 constexpr std::string_view suffix(const Counter*) { return "_total"; }
 constexpr std::string_view suffix(const Gauge*) { return ""; }
 
+// Whether a text checker takes the name for a part of a histogram or summary.
+bool is_reserved(std::string_view name) {
+  return name.ends_with("_count") || name.ends_with("_sum") || name.ends_with("_bucket");
+}
+
 void append_line(std::string& out, std::string_view keyword, std::string_view name, std::string_view rest) {
   out.append("# ").append(keyword).append(" ").append(name).append(" ").append(rest).append("\n");
 }
@@ -119,7 +124,7 @@ Sample& Family<Sample>::with(const Labels& labels) {
 }
 
 template <typename Sample>
-void Family<Sample>::append_text(std::string& out) const {
+void Family<Sample>::append_text(std::string& out, TextFormat format) const {
   // Only the list is copied under the lock: writing megabytes does not hold up those who look samples up.
   std::vector<const typename Series::value_type*> series;
   {
@@ -128,11 +133,14 @@ void Family<Sample>::append_text(std::string& out) const {
   }
   if (series.empty()) return;
   constexpr const Sample* kKind = nullptr;
-  append_line(out, "HELP", name_, help_);
-  append_line(out, "TYPE", name_, type_name(kKind));
-  if (!unit_.empty()) append_line(out, "UNIT", name_, unit_);
+  const std::string sample_name = name_ + std::string(suffix(kKind));
+  const bool open = format == TextFormat::kOpenMetrics;
+  const std::string& family_name = open ? name_ : sample_name;
+  append_line(out, "HELP", family_name, help_);
+  append_line(out, "TYPE", family_name, !open && is_reserved(family_name) ? "untyped" : type_name(kKind));
+  if (open && !unit_.empty()) append_line(out, "UNIT", family_name, unit_);
   for (const auto* entry : series) {
-    out.append(name_).append(suffix(kKind));
+    out += sample_name;
     if (!entry->first.empty()) out.append("{").append(entry->first).append("}");
     out += ' ';
     append_value(out, entry->second);
@@ -168,10 +176,10 @@ GaugeFamily& Registry::gauges(std::string name, std::string help, std::string un
 
 void Registry::before_text(std::function<void()> refresh) { refreshers_.push_back(std::move(refresh)); }
 
-std::string Registry::text() const {
+std::string Registry::text(TextFormat format) const {
   for (const auto& refresh : refreshers_) refresh();
   std::string out;
-  for (const auto& family : families_) family->append_text(out);
+  for (const auto& family : families_) family->append_text(out, format);
   out += "# EOF\n";
   return out;
 }

@@ -49,13 +49,21 @@ class Gauge {
   std::atomic<double> value_ = 0;
 };
 
+// Both have the same samples; they differ in what they say of a family.
+enum class TextFormat {
+  kOpenMetrics,  // 1.0: a counter's family is named without "_total"
+  // text/plain 0.0.4: a family has the name of its samples. Checkers of that format allow endings like "_count" to
+  // histograms only, so a gauge with one is "untyped" there. The final "# EOF" is a comment.
+  kPrometheus,
+};
+
 // What a registry needs of a family, whatever its samples are.
 class AnyFamily {
  public:
   virtual ~AnyFamily() = default;
   virtual const std::string& name() const = 0;
   // Appends the family's lines; nothing without samples.
-  virtual void append_text(std::string& out) const = 0;
+  virtual void append_text(std::string& out, TextFormat format) const = 0;
 };
 
 // One metric family. `Sample` is Counter or Gauge.
@@ -70,7 +78,7 @@ class Family final : public AnyFamily {
   Sample& with(const Labels& labels = {});
 
   const std::string& name() const override { return name_; }
-  void append_text(std::string& out) const override;
+  void append_text(std::string& out, TextFormat format) const override;
 
  private:
   struct TextHash {
@@ -105,8 +113,8 @@ class Registry {
   // descriptors).
   void before_text(std::function<void()> refresh);
 
-  // OpenMetrics 1.0 text with the final "# EOF", families in the order they were made.
-  std::string text() const;
+  // Text with the final "# EOF", families in the order they were made.
+  std::string text(TextFormat format = TextFormat::kOpenMetrics) const;
 
  private:
   template <typename Sample>

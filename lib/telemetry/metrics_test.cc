@@ -60,6 +60,24 @@ TEST_CASE("families are written as OpenMetrics text, in order, and left out whil
         "# EOF\n");
 }
 
+TEST_CASE("in the older format a family is named as its samples, and an ending kept for histograms has no type") {
+  Registry registry;
+  registry.counters("istio_xds_message", "Bytes received (unstable)", "bytes").with({{"url", "x"}}).add(3);
+  registry.gauges("workload_manager_active_proxy_count", "Pods served (unstable)").with().set(2);
+  registry.gauges("process_open_fds", "Open descriptors").with().set(12);
+  CHECK(registry.text(TextFormat::kPrometheus) ==
+        "# HELP istio_xds_message_bytes_total Bytes received (unstable).\n"
+        "# TYPE istio_xds_message_bytes_total counter\n"
+        "istio_xds_message_bytes_total{url=\"x\"} 3\n"
+        "# HELP workload_manager_active_proxy_count Pods served (unstable).\n"
+        "# TYPE workload_manager_active_proxy_count untyped\n"
+        "workload_manager_active_proxy_count 2\n"
+        "# HELP process_open_fds Open descriptors.\n"
+        "# TYPE process_open_fds gauge\n"
+        "process_open_fds 12\n"
+        "# EOF\n");
+}
+
 TEST_CASE("an empty registry is valid text") { CHECK(Registry().text() == "# EOF\n"); }
 
 TEST_CASE("a family asked for again is the same one") {

@@ -39,6 +39,22 @@ TEST_CASE("a request names exactly one URI and proves its key") {
   CHECK(request->names() == AlternativeNames{.uris = {kUri}});
 }
 
+TEST_CASE("a request has its name in one extension, which is critical") {
+  auto key = PrivateKey::generate();
+  REQUIRE(key);
+  auto pem = make_request(*key, kUri);
+  REQUIRE(pem);
+  const auto bio = detail::reader(*pem);
+  detail::RequestHandle request(PEM_read_bio_X509_REQ(bio.get(), nullptr, nullptr, nullptr));
+  REQUIRE(request);
+  auto* extensions = X509_REQ_get_extensions(request.get());
+  REQUIRE(X509v3_get_ext_count(extensions) == 1);
+  auto* names = X509v3_get_ext(extensions, 0);
+  CHECK(OBJ_obj2nid(X509_EXTENSION_get_object(names)) == NID_subject_alt_name);
+  CHECK(X509_EXTENSION_get_critical(names) == 1);
+  sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+}
+
 TEST_CASE("a request with a broken signature is refused") {
   auto key = PrivateKey::generate();
   auto pem = make_request(*key, kUri);
