@@ -143,7 +143,5 @@ int main(int count, char** words) {
     std::fprintf(stderr, kHelp, info.c_str());
     return weft::runtime::kExitFailure;
   }
-  const int code = run_proxy(environment, joined(count, words));
-  weft::log::flush();
-  return code;
+  return weft::runtime::leave(run_proxy(environment, joined(count, words)));
 }

@@ -174,7 +174,7 @@ Task<Result<std::shared_ptr<const tls::Context>>> PodProxy::tls_context(StopToke
     auto made = tls::Context::create(
         *current,
         {.tls12 = settings().tls12_enabled, .post_quantum_only = settings().post_quantum_only, .own_records = true});
-    if (!made) co_return fail(std::move(made).error());
+    if (!made) co_return fail(ErrorCode::kTls, "tls error: " + made.error().message());
     tls_context_ = std::move(*made);
     pool_.evict_generations_before((*current)->generation());
   }

@@ -199,6 +199,7 @@ MeshWorld::~MeshWorld() {
   while (!running_.empty()) stop(running_.begin()->first);
   for (auto& echo : echoes_) echo->listener->close();
   for (auto& peer : peers_) peer->listener->close();
+  silent_.clear();
   servers.request_stop();
   world.run(servers.join());
   world.run(clients.join());
@@ -232,6 +233,13 @@ EchoServer& MeshWorld::serve(sim::Host& host, std::uint16_t port) {
   server.listener = network_of(host).listen({IpAddress::any(true), port}, {}).value();
   servers.spawn(serve_echo(server, servers));
   return server;
+}
+
+void MeshWorld::add_silent_host(const std::string& name, const std::vector<IpAddress>& addresses, std::uint16_t port) {
+  auto& host = add_host(name, addresses);
+  silent_.push_back(network_of(host).listen({IpAddress::any(true), port}, {.backlog = 0}).value());
+  ask_and_stay(*stranger, "", queued_, StopToken(), {addresses.front(), port});
+  world.run_for(10ms);
 }
 
 FakePeer& MeshWorld::serve_tunnels(sim::Host& host, std::uint16_t port, const model::Identity& identity) {

@@ -95,6 +95,8 @@ class MeshWorld {
   // --- around the mesh ---
   sim::Host& add_host(const std::string& name, const std::vector<IpAddress>& addresses);
   EchoServer& serve(sim::Host& host, std::uint16_t port);
+  // A host that answers no SYN on `port`: the queue there is full and nobody accepts.
+  void add_silent_host(const std::string& name, const std::vector<IpAddress>& addresses, std::uint16_t port);
   FakePeer& serve_tunnels(sim::Host& host, std::uint16_t port, const model::Identity& identity);
 
   // --- the mesh ---
@@ -166,6 +168,8 @@ class MeshWorld {
  private:
   std::vector<std::unique_ptr<EchoServer>> echoes_;
   std::vector<std::unique_ptr<FakePeer>> peers_;
+  std::vector<io::ListenerPtr> silent_;
+  Seen queued_;  // in front of a silent host
   std::vector<io::NetworkPtr> networks_;
 };
 

@@ -43,8 +43,7 @@ int main(int argc, char** argv) {
   auto started = app.start();
   if (!started) {
     WEFT_LOG(kError, "ca", "cannot start", {"error", started.error().message()});
-    log::flush();
-    return runtime::kExitFailure;
+    return runtime::leave(runtime::kExitFailure);
   }
   {
     Scope scope(loop);
@@ -52,6 +51,5 @@ int main(int argc, char** argv) {
     loop.run();
   }
   WEFT_LOG(kInfo, "ca", "stopped");
-  log::flush();
-  return runtime::kExitOk;
+  return runtime::leave(runtime::kExitOk);
 }

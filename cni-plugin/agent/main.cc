@@ -141,7 +141,5 @@ int main(int count, char** words) {
   }
   log::init(settings->log_json ? log::Format::kJson : log::Format::kPlain, settings->log_filter);
   runtime::prepare_process();
-  const int code = run(std::move(*settings));
-  log::flush();
-  return code;
+  return runtime::leave(run(std::move(*settings)));
 }

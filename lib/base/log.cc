@@ -8,8 +8,10 @@
 #include <atomic>
 #include <chrono>
 #include <ctime>
+#include <future>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 namespace weft::log {
@@ -39,13 +41,18 @@ struct Filter {
 };
 
 struct State {
-  std::mutex mutex;  // guards `filters`, set-up and `dropped_before`
+  std::mutex mutex;  // guards `filters`, set-up, `dropped_before` and `endings`
   std::vector<std::unique_ptr<const Filter>> filters;
   std::atomic<const Filter*> filter{nullptr};
   std::atomic<Format> format{Format::kPlain};
   std::shared_ptr<spdlog::details::thread_pool> pool;
   std::shared_ptr<spdlog::async_logger> logger;
   std::uint64_t dropped_before = 0;  // by pools that are gone
+  struct Ending {
+    std::thread thread;
+    std::future<void> done;
+  };
+  std::vector<Ending> endings;  // of pools, held up by a reader that stalls
 };
 
 State& state() {
@@ -274,18 +281,36 @@ std::uint64_t dropped_lines() {
   return s.dropped_before + (s.pool ? s.pool->overrun_counter() : 0);
 }
 
-void flush() {
+bool flush() {
   auto& s = state();
   std::shared_ptr<spdlog::details::thread_pool> pool;
   {
     std::lock_guard lock(s.mutex);
-    if (!s.logger) return;
-    // Ending the pool writes what is queued; a later line starts a new one.
+    std::erase_if(s.endings, [](State::Ending& earlier) {
+      if (earlier.done.wait_for(std::chrono::seconds(0)) != std::future_status::ready) return false;
+      earlier.thread.join();
+      return true;
+    });
+    if (!s.logger) return true;
     s.logger.reset();
     pool = std::move(s.pool);
     s.dropped_before += pool->overrun_counter();
   }
-  pool.reset();
+  // Ending the pool writes what is queued, however long that takes; a later line starts a new one.
+  std::promise<void> written;
+  State::Ending ending;
+  ending.done = written.get_future();
+  ending.thread = std::thread([pool = std::move(pool), written = std::move(written)]() mutable {
+    pool.reset();
+    written.set_value();
+  });
+  if (ending.done.wait_for(kFlushMax) == std::future_status::ready) {
+    ending.thread.join();
+    return true;
+  }
+  const std::lock_guard lock(s.mutex);
+  s.endings.push_back(std::move(ending));
+  return false;
 }
 
 }  // namespace weft::log

@@ -5,6 +5,7 @@
 
 #include <spdlog/fmt/fmt.h>
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -50,8 +51,10 @@ void write(Level level, std::string_view target, std::string_view message, const
 // Lines dropped since the start, because standard output was read too slowly for the queue of 10,000.
 std::uint64_t dropped_lines();
 
-// Flushes buffered lines; called before exit.
-void flush();
+// Writes out what is queued; called before exit. false when standard output takes nothing for kFlushMax: what was queued
+// stays behind, and a thread that holds stdout with it, so the process must end by std::_Exit.
+inline constexpr std::chrono::seconds kFlushMax{2};
+bool flush();
 
 }  // namespace weft::log
 

@@ -14,6 +14,11 @@ void prepare_process() {
   if (!limit) WEFT_LOG(kWarn, "process", "open files limit not raised", {"error", limit.error().message()});
 }
 
+int leave(int code) {
+  if (!log::flush()) std::_Exit(code);
+  return code;
+}
+
 ShutdownSignals::ShutdownSignals(asio::Loop& loop) : signals_(loop, {SIGTERM, SIGINT}) {}
 
 Task<Result<std::string>> ShutdownSignals::wait(StopToken stop) {

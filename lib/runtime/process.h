@@ -16,6 +16,10 @@ enum ExitCode { kExitOk = 0, kExitFailure = 1, kExitUsage = 64 };
 // Ignores SIGPIPE and raises the descriptor limit to its maximum. Before other threads start.
 void prepare_process();
 
+// The last act of main(): the log is written out, and `code` returned. When nobody reads the log any more the process ends
+// right here with that code.
+int leave(int code);
+
 // SIGTERM and SIGINT as a request to end.
 class ShutdownSignals {
  public:

@@ -78,16 +78,12 @@ TEST_CASE("a tunnel to an address with another identity is not made") {
   CHECK(mesh.ask(*mesh.pod_a).reply == "hello");
 }
 
-TEST_CASE("a tunnel port that never answers is told as a network policy, and counted as one") {
-  Seen seen;
-  StopSource stop;
+TEST_CASE("a tunnel port that never answers is counted as a network policy's doing") {
   MeshWorld mesh;
-  mesh.ask_and_stay(*mesh.pod_a, "x", seen, stop.token());
-  // What leaves the pod hangs, not the pod's connection to its own proxy.
-  REQUIRE(mesh.world.run_until([&] { return mesh.count("istio_tcp_sockets_open", "reporter=\"source\"") == 1; }));
-  mesh.internet.faults().hang = 1;
-  REQUIRE(mesh.world.run_until([&] { return seen.done; }));
-  CHECK(seen.error);
+  mesh.add_silent_host("mute", {ip("10.0.0.8")}, kHbonePort);
+  mesh.describe("mute", {ip("10.0.0.8")}, "node-z");
+  mesh.publish();
+  CHECK(mesh.ask(*mesh.pod_a, "x", at("10.0.0.8:80")).error);
   CHECK(mesh.count("istio_tcp_connections_failed_total", "response_flags=\"NETWORK_POLICY\"") == 1);
 }
 
@@ -189,6 +185,15 @@ TEST_CASE("a service's waypoint gets the service's address and name; the pod dia
   mesh.publish();
   CHECK(mesh.ask(*mesh.pod_a, "hello", at("10.96.0.1:80")).reply == "hello");
   CHECK(mesh.peer->requests.size() == 2);
+}
+
+TEST_CASE("TLS that cannot be set up fails the connection, which is counted as that") {
+  if (tls::post_quantum_available()) SKIP("this OpenSSL has everything that can be asked for");
+  auto settings = MeshWorld::make_settings();
+  settings.post_quantum_only = true;
+  MeshWorld mesh(1, settings);
+  CHECK(mesh.ask(*mesh.pod_a).error);
+  CHECK(mesh.count("istio_tcp_connections_failed_total", "response_flags=\"TLS_FAILURE\"") == 1);
 }
 
 TEST_CASE("a waypoint that cannot be found refuses, and does not let traffic past it") {
