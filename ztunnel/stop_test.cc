@@ -21,8 +21,7 @@ struct OneRequest {
   bool stopped() const { return seen.done && pod_stopped; }
   void check() {
     if (seen.error) {
-      CHECK(mode == DrainMode::kImmediate);
-      CHECK(seen.reply != "hello");
+      CHECK(mode == DrainMode::kImmediate);  // all of the reply may have come, but not its end
     } else {
       CHECK(seen.reply == "hello");  // an orderly end is never short
     }
