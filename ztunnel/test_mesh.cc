@@ -54,6 +54,12 @@ Task<void> serve_peer_connection(FakePeer& peer, Loop& loop, io::StreamPtr socke
   auto secured = co_await tls::accept(std::move(socket), peer.context, verification, stop);
   if (!secured) co_return;
   ++peer.connections;
+  if (!peer.instead.empty()) {
+    auto written = co_await (*secured)->write(BufferChain(Buffer::copy_of(peer.instead)));
+    (void)written;
+    co_await echo(**secured);
+    co_return;
+  }
   http2::Settings settings;
   io::StreamPtr transport = std::move(*secured);
   hbone::TunnelHandler handler = [&peer](hbone::IncomingTunnel tunnel, StopToken) {

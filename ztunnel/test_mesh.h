@@ -66,6 +66,7 @@ struct FakePeer {
   io::ListenerPtr listener;
   std::shared_ptr<const tls::Context> context;
   std::string trust_domain = "cluster.local";
+  std::string instead;  // says this in place of HTTP/2
   std::vector<hbone::ReceivedRequest> requests;
   std::size_t connections = 0;
 };

@@ -180,7 +180,7 @@ Connection::Connection(Loop& loop, Role role, const Settings& settings, io::Stre
       dirty_(loop),
       ping_timer_([this] {
         if (lingering_) {
-          end_with({});
+          end_with(lingered());
           return;
         }
         if (ping_waiting_) {
@@ -221,6 +221,8 @@ Task<void> Connection::write_frames() {
       continue;
     }
     if (session_.finished()) {
+      ending_ = true;
+      if (session_.broken()) fail_all(*session_.broken());  // nobody waits until the peer has taken note
       auto closed = co_await transport_->shutdown_write();
       (void)closed;
       lingering_ = true;
@@ -242,15 +244,15 @@ Task<Result<void>> Connection::run(StopToken stop) {
     auto data = co_await transport_->read(kReadMax);
     if (!data) {
       if (lingering_) {
-        end_with({});
+        end_with(lingered());
       } else {
         end_with(fail(std::move(data).error()));
       }
       break;
     }
     if (data->empty()) {
-      if (!has_open_streams()) {
-        end_with({});
+      if (session_.broken() || !has_open_streams()) {
+        end_with(lingered());
       } else {
         end_with(fail(ErrorCode::kReset, "the peer closed the connection under open streams"));
       }
@@ -280,16 +282,24 @@ Task<Result<void>> Connection::run(StopToken stop) {
   co_return *outcome_;
 }
 
+// How a connection ended whose session had nothing more to say.
+Result<void> Connection::lingered() const {
+  if (session_.broken()) return fail(*session_.broken());
+  return {};
+}
+
 bool Connection::has_open_streams() const {
   return std::any_of(streams_.begin(), streams_.end(), [](const auto& entry) { return !entry.second->closed; });
 }
 
 void Connection::fail_all(const Error& error) {
+  const Error reset(ErrorCode::kReset, error.message());
   // Waking posts; no stream handle goes away inside this loop.
   for (auto& [id, state] : streams_) {
     state->closed = true;
     if (!(state->in_ended && state->out_ended)) {
-      state->end_early(error);
+      // What was answered has bytes under way, and ends for its reader as cut off.
+      state->end_early(state->response || role_ == Role::kServer ? reset : error);
     } else {
       state->wake();
     }

@@ -110,6 +110,7 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   void fail_all(const Error& error);
   void end_with(Result<void> outcome);
   bool has_open_streams() const;
+  Result<void> lingered() const;
 
   Loop& loop_;
   const Role role_;

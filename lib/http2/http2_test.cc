@@ -230,6 +230,27 @@ TEST_CASE("a peer that does not answer pings loses its connection and every stre
   loop.run(scope.join());
 }
 
+TEST_CASE("a server that does not speak HTTP/2 fails a request as that, at once, and the connection takes no more") {
+  ManualLoop loop;
+  Scope scope(loop);
+  auto [left, right] = io::make_pipe(loop);
+  auto client = Connection::create(loop, Role::kClient, {}, std::move(left));
+  Result<void> outcome, sent;
+  scope.spawn(drive(client, scope.token(), outcome));
+  auto stream = client->open({{":method", "CONNECT"}, {":authority", "x:1"}}, Stream::Body::kFollows);
+  REQUIRE(stream);
+  loop.run(write_all(*right, "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n", false, sent));
+  auto response = loop.run((*stream)->response({}));
+  REQUIRE_FALSE(response);
+  CHECK(response.error().code() == ErrorCode::kProtocol);
+  CHECK(response.error().message().starts_with("h2 failed: "));
+  CHECK_FALSE(client->open({{":method", "CONNECT"}, {":authority", "x:1"}}, Stream::Body::kFollows));
+  loop.advance(1min);
+  REQUIRE_FALSE(outcome);
+  CHECK(outcome.error().code() == ErrorCode::kProtocol);
+  loop.run(scope.join());
+}
+
 TEST_CASE("garbage, oversized headers and a lost transport end in errors, not in crashes") {
   ManualLoop loop;
   Scope scope(loop);

@@ -72,6 +72,7 @@ struct Session::Native {
   std::size_t out_before = 0;
   std::vector<std::int32_t> paused;  // streams whose data waits for the next produce()
   std::size_t unconsumed = 0;        // DATA bytes handed on, credit not given back
+  std::optional<Error> broken;
 
   Native(const Settings& s, SessionEvents& e) : settings(s), events(e) {}
 
@@ -180,6 +181,9 @@ struct Session::Native {
   }
 
   static int on_frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+      of(user).broken =
+          Error(ErrorCode::kProtocol, std::string("h2 failed: ") + nghttp2_http2_strerror(frame->goaway.error_code));
     const bool may_end = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     if (!may_end || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
     auto& self = of(user);
@@ -288,6 +292,8 @@ bool Session::produce(BufferChain& out) {
 }
 
 bool Session::wants_write() const { return nghttp2_session_want_write(native_->session) != 0; }
+
+const std::optional<Error>& Session::broken() const { return native_->broken; }
 
 bool Session::finished() const {
   return nghttp2_session_want_write(native_->session) == 0 && nghttp2_session_want_read(native_->session) == 0;

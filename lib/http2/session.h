@@ -1,12 +1,13 @@
 // HTTP/2 framing without I/O: bytes in become events, requests and data become bytes out. The only place naming nghttp2.
 //
 // Received DATA is handed on as slices of the input; sent DATA is taken from slices given to send(): no payload is copied.
-// Flow-control credit is given back only by consume(). Thread: one. Errors of a peer surface as a failed receive(), after
-// which produce() yields the GOAWAY to send; the session is then finished.
+// Flow-control credit is given back only by consume(). Thread: one. Errors of a peer surface as a failed receive(), or as
+// broken() once produce() has yielded the GOAWAY to send; the session is then finished.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "lib/base/buffer.h"
 #include "lib/base/result.h"
@@ -46,6 +47,8 @@ class Session {
   bool wants_write() const;
   // Neither side will send more: GOAWAY done and no streams left.
   bool finished() const;
+  // Which rule the peer broke, when our GOAWAY named an error.
+  const std::optional<Error>& broken() const;
 
   // Opens a stream. With `has_body` data follows by send(); else the request ends the direction. kLimit when ids ran out.
   Result<std::int32_t> request(const Headers& headers, bool has_body);

@@ -187,6 +187,17 @@ TEST_CASE("a service's waypoint gets the service's address and name; the pod dia
   CHECK(mesh.peer->requests.size() == 2);
 }
 
+TEST_CASE("a peer that does not speak HTTP/2 fails the connection, which is counted as that") {
+  Waypointed mesh;
+  mesh.cart().waypoint = Waypointed::by_address("10.0.0.9");
+  mesh.publish();
+  mesh.peer->instead = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+  CHECK(mesh.ask(*mesh.pod_a).error);
+  CHECK(mesh.count("istio_tcp_connections_failed_total", "response_flags=\"H2_HANDSHAKE_FAILURE\"") == 1);
+  mesh.peer->instead.clear();
+  CHECK(mesh.ask(*mesh.pod_a).reply == "hello");
+}
+
 TEST_CASE("TLS that cannot be set up fails the connection, which is counted as that") {
   if (tls::post_quantum_available()) SKIP("this OpenSSL has everything that can be asked for");
   auto settings = MeshWorld::make_settings();
