@@ -26,7 +26,7 @@ class Ban:
         return bool(self.only.search(path)) and not self.allowed.search(path)
 
 
-TESTS = r"^tests/|_test\.cc$"
+TESTS = r"^tests/|_test(_\w+)?\.(cc|h)$"
 BANS_CPP = [
     Ban(r"\bstd::this_thread::sleep|\b(u|nano)sleep\s*\(|::sleep\s*\(", "wait for the event, or for the loop's timer"),
     Ban(r"\bstd::(cout|cerr|clog)\b", "the log facade; std::fputs where output is the purpose"),

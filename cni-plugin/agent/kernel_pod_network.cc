@@ -1,6 +1,7 @@
 #include "cni-plugin/agent/kernel_pod_network.h"
 
 #include "lib/async/cross_thread.h"
+#include "lib/base/log.h"
 
 namespace weft::cni::agent {
 namespace {
@@ -31,7 +32,7 @@ Task<Result<void>> KernelPodNetwork::redirect(NetnsPtr netns) {
 }
 
 Task<Result<void>> KernelPodNetwork::release(NetnsPtr netns) {
-  return run_on<void>(loop_, urgent_, [netns] { return redirect::remove(netns->fd); });
+  return run_on<void>(loop_, urgent_, [netns, this] { return redirect::remove(netns->fd, options_.backend); });
 }
 
 Task<Result<bool>> KernelPodNetwork::is_redirected(NetnsPtr netns) {
@@ -46,9 +47,19 @@ Task<Result<NetnsScanPtr>> KernelPodNetwork::scan() {
   return run_on<NetnsScanPtr>(loop_, background_, [this] { return scan_shared(places_); });
 }
 
+// What an earlier agent left in another back end is taken away once, when ours is there.
+Result<void> KernelPodNetwork::exempt(const redirect::ProbedPods& pods) {
+  WEFT_TRY_VOID(redirect::exempt_probes(node_, probes_, pods));
+  if (took_over_) return {};
+  if (auto removed = redirect::remove_other_probes(node_, probes_.backend); !removed) {
+    WEFT_LOG(kWarn, "agent", "rules of another back end may stay on the node", {"error", removed.error().message()});
+  }
+  took_over_ = true;
+  return {};
+}
+
 Task<Result<void>> KernelPodNetwork::exempt_probes(redirect::ProbedPods pods) {
-  return run_on<void>(loop_, urgent_,
-                      [pods = std::move(pods), this] { return redirect::exempt_probes(node_, probes_, pods); });
+  return run_on<void>(loop_, urgent_, [pods = std::move(pods), this] { return exempt(pods); });
 }
 
 Task<Result<bool>> KernelPodNetwork::probes_are_exempt(redirect::ProbedPods pods) {
@@ -57,7 +68,7 @@ Task<Result<bool>> KernelPodNetwork::probes_are_exempt(redirect::ProbedPods pods
 }
 
 Task<Result<void>> KernelPodNetwork::exempt_no_probes() {
-  return run_on<void>(loop_, urgent_, [this] { return redirect::remove_probes(node_); });
+  return run_on<void>(loop_, urgent_, [this] { return redirect::remove_probes(node_, probes_.backend); });
 }
 
 }  // namespace weft::cni::agent

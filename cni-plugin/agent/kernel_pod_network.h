@@ -37,7 +37,10 @@ class KernelPodNetwork final : public PodNetwork {
   const redirect::Options options_;
   const NetnsPlaces places_;
   const Fd node_;
+  Result<void> exempt(const redirect::ProbedPods& pods);
+
   const redirect::ProbeOptions probes_;
+  bool took_over_ = false;  // what another back end held in the node's namespace is gone; of the urgent thread
 };
 
 }  // namespace weft::cni::agent

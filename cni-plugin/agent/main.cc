@@ -68,10 +68,19 @@ Fd open_node(const std::string& host, bool switch_to_host) {
   return node;
 }
 
-redirect::ProbeOptions probe_options(const Settings& settings, const std::string& host) {
+Result<redirect::Backend> choose_backend(const Fd& node, const Settings& settings) {
+  WEFT_TRY(const auto choice,
+           redirect::choose_backend(
+               node, {.nftables = settings.native_nftables, .variant = settings.force_iptables, .ipv6 = settings.ipv6}));
+  if (!choice.remark.empty()) WEFT_LOG(kWarn, kTarget, "not the packet rules that were asked for", {"why", choice.remark});
+  WEFT_LOG(kInfo, kTarget, "packet rules", {"by", choice.backend.to_string()});
+  return choice.backend;
+}
+
+redirect::ProbeOptions probe_options(const Settings& settings, const std::string& host, const redirect::Backend& backend) {
   const auto kubelet = find_kubelet_uid(host + "/proc");
   if (!kubelet) WEFT_LOG(kInfo, kTarget, "no kubelet runs here, health probes are taken to come from root");
-  return {settings.probes, settings.ipv6, kubelet.value_or(0)};
+  return {settings.probes, settings.ipv6, kubelet.value_or(0), backend};
 }
 
 // Serves until the first SIGTERM or SIGINT; a SIGINT after that ends the program at once.
@@ -108,8 +117,14 @@ int run(Settings settings) {
   const auto host = host_root();
   Fd node = open_node(host, settings.switch_to_host);
   if (!node) return runtime::kExitFailure;
-  KernelPodNetwork pod_network(loop, urgent.loop(), background.loop(), {.ipv6 = settings.ipv6, .probes = settings.probes},
-                               places_below(host), std::move(node), probe_options(settings, host));
+  const auto backend = choose_backend(node, settings);
+  if (!backend) {
+    WEFT_LOG(kError, kTarget, "no way to make packet rules", {"error", backend.error().message()});
+    return runtime::kExitFailure;
+  }
+  KernelPodNetwork pod_network(loop, urgent.loop(), background.loop(),
+                               {.ipv6 = settings.ipv6, .probes = settings.probes, .backend = *backend}, places_below(host),
+                               std::move(node), probe_options(settings, host, *backend));
   runtime::ShutdownSignals signals(loop);
   const auto listen_unix = [&loop](const std::string& path, unsigned mode) { return asio::listen_unix(loop, path, mode); };
   App app({loop, *network, packets, files, pod_network, listen_unix, host}, std::move(settings));

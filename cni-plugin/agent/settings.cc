@@ -28,6 +28,8 @@ const char* const kHelp =
     "  AMBIENT_ENABLEMENT_SELECTOR  who is in the mesh, a YAML list     [the labels istio.io/dataplane-mode]\n"
     "  AMBIENT_IPV6                 redirect IPv6 too                   [true]\n"
     "  AMBIENT_DNS_CAPTURE          redirect DNS: not available yet     [false]\n"
+    "  NATIVE_NFTABLES              packet rules by nft, not by iptables  [false]\n"
+    "  FORCE_IPTABLES_BINARY        legacy or nft: this variant of iptables or none  [legacy if the node has rules in it]\n"
     "  HOST_PROBE_SNAT_IP           source of health probes to pods     [169.254.7.127]\n"
     "  HOST_PROBE_SNAT_IPV6         the same for IPv6                   [fd16:9254:7127:1337:ffff:ffff:ffff:ffff]\n"
     "  ALLOW_SWITCH_TO_HOST_NS      the node's network namespace is that of process 1, not the agent's own  [false]\n"
@@ -60,6 +62,16 @@ class Reader {
       out = false;
     else
       wrong(name, "is neither true nor false: " + *value);
+  }
+  void iptables_variant(const char* name, std::optional<redirect::IptablesVariant>& out) {
+    const auto* value = find(name);
+    if (!value) return;
+    if (*value == "legacy")
+      out = redirect::IptablesVariant::kLegacy;
+    else if (*value == "nft")
+      out = redirect::IptablesVariant::kNft;
+    else
+      wrong(name, "is neither legacy nor nft: " + *value);
   }
   // 0 or less switches off, where that is allowed.
   void port(const char* name, std::uint16_t& out, bool may_be_off) {
@@ -227,6 +239,8 @@ Result<Settings> load_settings(const Environment& environment, const std::vector
   }
   reader.boolean("AMBIENT_IPV6", settings.ipv6);
   reader.boolean("AMBIENT_DNS_CAPTURE", settings.dns_capture);
+  reader.boolean("NATIVE_NFTABLES", settings.native_nftables);
+  reader.iptables_variant("FORCE_IPTABLES_BINARY", settings.force_iptables);
   reader.address("HOST_PROBE_SNAT_IP", false, settings.probes.v4);
   reader.address("HOST_PROBE_SNAT_IPV6", true, settings.probes.v6);
   reader.boolean("ALLOW_SWITCH_TO_HOST_NS", settings.switch_to_host);

@@ -3,11 +3,12 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "cni-plugin/redirect/redirect.h"
+#include "cni-plugin/redirect/backend.h"
 #include "lib/base/result.h"
 #include "lib/translate/options.h"
 
@@ -24,14 +25,16 @@ struct Settings {
   std::string pod_namespace = "istio-system";              // POD_NAMESPACE, the agent's own
   std::string system_namespace = "istio-system";           // SYSTEM_NAMESPACE, the proxies'
   std::vector<translate::EnablementSelector> enablement =
-      translate::default_enablement_selectors();  // AMBIENT_ENABLEMENT_SELECTOR
-  bool ipv6 = true;                               // AMBIENT_IPV6
-  bool dns_capture = false;                       // AMBIENT_DNS_CAPTURE
-  redirect::ProbeSource probes;                   // HOST_PROBE_SNAT_IP, HOST_PROBE_SNAT_IPV6
-  bool switch_to_host = false;                    // ALLOW_SWITCH_TO_HOST_NS
-  bool clean_at_stop = false;                     // AMBIENT_DISABLE_SAFE_UPGRADE
-  std::string log_filter = "info";                // --log_output_level
-  bool log_json = false;                          // --log_as_json
+      translate::default_enablement_selectors();            // AMBIENT_ENABLEMENT_SELECTOR
+  bool ipv6 = true;                                         // AMBIENT_IPV6
+  bool dns_capture = false;                                 // AMBIENT_DNS_CAPTURE
+  bool native_nftables = false;                             // NATIVE_NFTABLES
+  std::optional<redirect::IptablesVariant> force_iptables;  // FORCE_IPTABLES_BINARY: legacy or nft
+  redirect::ProbeSource probes;                             // HOST_PROBE_SNAT_IP, HOST_PROBE_SNAT_IPV6
+  bool switch_to_host = false;                              // ALLOW_SWITCH_TO_HOST_NS
+  bool clean_at_stop = false;                               // AMBIENT_DISABLE_SAFE_UPGRADE
+  std::string log_filter = "info";                          // --log_output_level
+  bool log_json = false;                                    // --log_as_json
 };
 
 using Environment = std::map<std::string, std::string>;

@@ -19,6 +19,8 @@ TEST_CASE("defaults are istio-cni's") {
   CHECK(settings->readiness_port == 8000);
   CHECK(settings->enablement.size() == 2);
   CHECK(settings->ipv6);
+  CHECK_FALSE(settings->native_nftables);
+  CHECK_FALSE(settings->force_iptables);
   CHECK(settings->probes == redirect::ProbeSource{});
   CHECK_FALSE(settings->switch_to_host);
   CHECK_FALSE(settings->clean_at_stop);
@@ -28,13 +30,16 @@ TEST_CASE("everything that is wrong is said at once") {
   const auto settings = load_settings({{"MONITORING_PORT", "70000"},
                                        {"READINESS_PORT", "0"},
                                        {"AMBIENT_IPV6", "yes"},
+                                       {"NATIVE_NFTABLES", "nft"},
+                                       {"FORCE_IPTABLES_BINARY", "iptables-nft"},
                                        {"HOST_PROBE_SNAT_IP", "fd00::1"},
                                        {"HOST_PROBE_SNAT_IPV6", "::1"},
                                        {"AMBIENT_ENABLEMENT_SELECTOR", "{}"}},
                                       {"--wrong"});
   REQUIRE_FALSE(settings);
   for (const auto* name : {"NODE_NAME", "MANIFEST_DIR", "MONITORING_PORT", "READINESS_PORT", "AMBIENT_IPV6",
-                           "HOST_PROBE_SNAT_IP is", "HOST_PROBE_SNAT_IPV6 is", "AMBIENT_ENABLEMENT_SELECTOR", "--wrong"}) {
+                           "NATIVE_NFTABLES", "FORCE_IPTABLES_BINARY is neither legacy nor nft", "HOST_PROBE_SNAT_IP is",
+                           "HOST_PROBE_SNAT_IPV6 is", "AMBIENT_ENABLEMENT_SELECTOR", "--wrong"}) {
     INFO(name);
     CHECK(settings.error().message().find(name) != std::string::npos);
   }
@@ -45,6 +50,8 @@ TEST_CASE("values are read") {
   environment["EXCLUDE_NAMESPACES"] = "kube-system, ,other";
   environment["MONITORING_PORT"] = "-1";
   environment["AMBIENT_IPV6"] = "F";
+  environment["NATIVE_NFTABLES"] = "true";
+  environment["FORCE_IPTABLES_BINARY"] = "legacy";
   environment["HOST_PROBE_SNAT_IP"] = "192.0.2.1";
   environment["HOST_PROBE_SNAT_IPV6"] = "fd00::7";
   environment["ALLOW_SWITCH_TO_HOST_NS"] = "true";
@@ -56,6 +63,8 @@ TEST_CASE("values are read") {
   CHECK(settings->excluded_namespaces == std::set<std::string>{"kube-system", "other"});
   CHECK(settings->monitoring_port == 0);
   CHECK_FALSE(settings->ipv6);
+  CHECK(settings->native_nftables);
+  CHECK(settings->force_iptables == redirect::IptablesVariant::kLegacy);
   CHECK(settings->probes.v4.to_string() == "192.0.2.1");
   CHECK(settings->probes.v6.to_string() == "fd00::7");
   CHECK(settings->switch_to_host);

@@ -13,7 +13,7 @@ constexpr std::size_t kDatagramMax = 32 * 1024;
 
 }  // namespace
 
-std::span<const char> NetlinkRequest::bytes() {
+std::span<const char> NetlinkRequest::message() {
   const auto size = static_cast<std::uint32_t>(bytes_.size());
   std::memcpy(bytes_.data() + offsetof(nlmsghdr, nlmsg_len), &size, sizeof size);
   return bytes_;
@@ -30,7 +30,7 @@ Result<Netlink> Netlink::open(int protocol) {
 }
 
 Result<void> Netlink::execute(NetlinkRequest request, std::string_view what) {
-  auto bytes = request.bytes();
+  auto bytes = request.message();
   nlmsghdr header;
   std::memcpy(&header, bytes.data(), sizeof header);
   header.nlmsg_flags |= NLM_F_ACK;
@@ -40,7 +40,7 @@ Result<void> Netlink::execute(NetlinkRequest request, std::string_view what) {
 
 // Both kinds of answer end with a message that says so: NLMSG_ERROR (0 is the acknowledgement) or NLMSG_DONE.
 Result<void> Netlink::list(NetlinkRequest request, std::string_view what, const Visitor& visit) {
-  const auto bytes = request.bytes();
+  const auto bytes = request.message();
   if (::send(fd_.get(), bytes.data(), bytes.size(), 0) < 0) return fail_errno(errno, what);
   std::vector<char> datagram(kDatagramMax);
   for (;;) {

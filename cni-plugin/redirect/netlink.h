@@ -10,6 +10,8 @@
 #include <cstring>
 #include <functional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "lib/base/fd.h"
@@ -35,8 +37,33 @@ class NetlinkRequest {
     append(&value, sizeof value);
     return *this;
   }
+  NetlinkRequest& bytes(std::uint16_t type, std::span<const std::uint8_t> value) {
+    const nlattr header{static_cast<std::uint16_t>(sizeof(nlattr) + value.size()), type};
+    append(&header, sizeof header);
+    append(value.data(), value.size());
+    return *this;
+  }
+  // Ends with a zero, as the kernel wants its names.
+  NetlinkRequest& text(std::uint16_t type, std::string_view value) {
+    const std::string whole(value);
+    const nlattr header{static_cast<std::uint16_t>(sizeof(nlattr) + whole.size() + 1), type};
+    append(&header, sizeof header);
+    append(whole.c_str(), whole.size() + 1);
+    return *this;
+  }
+  // `fill` adds what is inside.
+  template <typename Fill>
+  NetlinkRequest& nested(std::uint16_t type, Fill fill) {
+    const auto at = bytes_.size();
+    nlattr header{0, static_cast<std::uint16_t>(type | NLA_F_NESTED)};
+    append(&header, sizeof header);
+    fill(*this);
+    header.nla_len = static_cast<std::uint16_t>(bytes_.size() - at);
+    std::memcpy(bytes_.data() + at, &header, sizeof header);
+    return *this;
+  }
   // The message as sent; valid until the next change.
-  std::span<const char> bytes();
+  std::span<const char> message();
 
  private:
   void append(const void* data, std::size_t size) {

@@ -1,4 +1,4 @@
-// Runs nft(8). It is a program of its own and never linked, because its library is under the GPL.
+// Runs nft(8).
 #pragma once
 
 #include <string>
@@ -8,15 +8,11 @@
 
 namespace weft::cni::redirect {
 
-// What nft may print: our tables are 5 KiB; a pod that may change its own rules could have it print anything.
-inline constexpr std::size_t kNftOutputMax = 1024 * 1024;
-
 // What nft tells of sets.
 enum class Listing { kRules, kElements };
 
-// Executes `script` ("-f -") in the network namespace of the calling thread and returns what nft printed: stateless (no
-// counters; contents of sets only if asked for) and numeric. Blocks at most kNftTimeLimit, then kills it. Errors as in
-// redirect.h.
+// Executes `script` in the network namespace of the calling thread and returns what nft printed: stateless (no counters;
+// contents of sets only if asked for) and numeric. Errors as run_command().
 Result<std::string> run_nft(std::string_view script, Listing listing = Listing::kRules);
 
 }  // namespace weft::cni::redirect

@@ -1,9 +1,6 @@
 #include "cni-plugin/redirect/policy_route.h"
 
-#include <arpa/inet.h>
 #include <linux/fib_rules.h>
-#include <linux/netfilter/nfnetlink.h>
-#include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
@@ -12,7 +9,6 @@
 #include <cerrno>
 
 #include "cni-plugin/redirect/netlink.h"
-#include "cni-plugin/redirect/ruleset.h"
 
 namespace weft::cni::redirect {
 namespace {
@@ -163,16 +159,6 @@ Result<bool> has_reply_route(AddressFamily family) {
   WEFT_TRY(const bool rule, has(netlink, family, true));
   if (!rule) return false;
   return has(netlink, family, false);
-}
-
-Result<void> forget_connections() {
-  WEFT_TRY(Netlink netlink, Netlink::open(NETLINK_NETFILTER));
-  nfgenmsg header{};
-  header.nfgen_family = AF_UNSPEC;
-  header.version = NFNETLINK_V0;
-  NetlinkRequest request((NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_DELETE, 0, header);
-  request.attribute(CTA_MARK, htonl(kDecidedMark)).attribute(CTA_MARK_MASK, htonl(kDecidedMark));
-  return netlink.execute(std::move(request), "delete conntrack entries");
 }
 
 }  // namespace weft::cni::redirect

@@ -1,4 +1,4 @@
-// What rtnetlink and conntrack contribute to redirection. Everything acts on the network namespace of the calling
+// What rtnetlink contributes to redirection. Everything acts on the network namespace of the calling
 // thread.
 //
 // Replies of the application to connections that the proxy opened with the caller's address carry mark 0x111. The ip
@@ -6,11 +6,10 @@
 // bring them to the proxy's socket. Rule, table and priority are istio-cni's. Each address family is handled by itself.
 #pragma once
 
+#include "cni-plugin/redirect/rules.h"
 #include "lib/base/result.h"
 
 namespace weft::cni::redirect {
-
-enum class AddressFamily { kIpv4, kIpv6 };
 
 // `lo` is up: without it neither local routes nor redirected packets work.
 Result<void> bring_up_loopback();
@@ -20,10 +19,5 @@ Result<void> add_reply_route(AddressFamily family);
 // That nothing is there, or the family is switched off, is no error.
 Result<void> remove_reply_route(AddressFamily family);
 Result<bool> has_reply_route(AddressFamily family);
-
-// Deletes the conntrack entries of connections that met our packet rules (kDecidedMark): after the rules are gone
-// nothing follows those connections, and an entry left behind would decide for a later one with the same addresses and
-// ports.
-Result<void> forget_connections();
 
 }  // namespace weft::cni::redirect

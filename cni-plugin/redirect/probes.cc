@@ -2,59 +2,64 @@
 
 #include <unistd.h>
 
-#include <mutex>
-
-#include "cni-plugin/redirect/host_ruleset.h"
+#include "cni-plugin/redirect/backend.h"
+#include "cni-plugin/redirect/host_rules.h"
+#include "cni-plugin/redirect/host_text.h"
 #include "cni-plugin/redirect/inside.h"
-#include "cni-plugin/redirect/nft.h"
+#include "cni-plugin/redirect/ipset.h"
 
 namespace weft::cni::redirect {
 namespace {
 
-// The three below act on the network namespace of the calling thread.
+// Everything here acts on the network namespace of the calling thread.
 ProbeOptions usable(ProbeOptions options) {
   options.ipv6 = options.ipv6 && ::access("/proc/sys/net/ipv6", F_OK) == 0;
   return options;
 }
 
-Result<std::string> list() { return run_nft(host_list_text(), Listing::kElements); }
+bool by_nftables(const Backend& backend) { return backend.kind == Backend::Kind::kNftables; }
 
-// How this nft lists what `text` installs: asked of an empty namespace, because the words differ between versions. The last
-// answer is kept, since pods come and go less often than somebody looks.
-Result<std::string> expected(const std::string& text) {
-  static std::mutex mutex;
-  static std::string last_text, last_listing;
-  const std::lock_guard lock(mutex);
-  if (text == last_text) return last_listing;
-  WEFT_TRY(last_listing, inside_new<std::string>([&]() -> Result<std::string> {
-             WEFT_TRY_VOID(run_nft(text));
-             return list();
-           }));
-  last_text = text;
-  return last_listing;
+Result<void> remove_sets() {
+  for (const auto family : {AddressFamily::kIpv4, AddressFamily::kIpv6}) {
+    auto destroyed = destroy_ipset(probe_set(family));
+    // A kernel without sets has none of ours.
+    if (!destroyed && destroyed.error().code() != ErrorCode::kUnsupported) return destroyed;
+  }
+  return {};
 }
 
 }  // namespace
 
-Result<void> exempt_probes(const Fd& netns, const ProbeOptions& options, const ProbedPods& pods) {
+Result<void> exempt_probes(const Fd& netns, const ProbeOptions& wanted, const ProbedPods& pods) {
+  return inside<void>(netns, [&] {
+    const auto options = usable(wanted);
+    return by_nftables(options.backend) ? nft_exempt(options, pods) : iptables_exempt(options, pods);
+  });
+}
+
+Result<bool> verify_probes(const Fd& netns, const ProbeOptions& wanted, const ProbedPods& pods) {
+  return inside<bool>(netns, [&] {
+    const auto options = usable(wanted);
+    return by_nftables(options.backend) ? nft_exempts(options, pods) : iptables_exempts(options, pods);
+  });
+}
+
+Result<void> remove_probes(const Fd& netns, const Backend& backend) {
   return inside<void>(netns, [&]() -> Result<void> {
-    WEFT_TRY_VOID(run_nft(host_install_text(usable(options), pods)));
-    return {};
+    if (by_nftables(backend)) return nft_unexempt();
+    for (const auto& [program, family] : programs_of(backend)) WEFT_TRY_VOID(iptables_unexempt(program, family));
+    return remove_sets();
   });
 }
 
-Result<bool> verify_probes(const Fd& netns, const ProbeOptions& options, const ProbedPods& pods) {
-  return inside<bool>(netns, [&]() -> Result<bool> {
-    WEFT_TRY(const std::string wanted, expected(host_install_text(usable(options), pods)));
-    WEFT_TRY(const std::string present, list());
-    return present == wanted;
-  });
-}
-
-Result<void> remove_probes(const Fd& netns) {
-  return inside<void>(netns, []() -> Result<void> {
-    WEFT_TRY_VOID(run_nft(host_remove_text()));
-    return {};
+Result<void> remove_other_probes(const Fd& netns, const Backend& backend) {
+  return inside<void>(netns, [&]() -> Result<void> {
+    for (const auto& [program, family] : programs_of_others(backend)) {
+      WEFT_TRY_VOID(iptables_unexempt(program, family));
+    }
+    if (by_nftables(backend)) return remove_sets();
+    WEFT_TRY(const bool there, has_nft_rules());
+    return there ? nft_unexempt() : Result<void>{};
   });
 }
 

@@ -1,0 +1,91 @@
+#include "cni-plugin/redirect/rules.h"
+
+namespace weft::cni::redirect {
+namespace {
+
+using enum Hook;
+using Protocol = Rule::Protocol;
+using Interface = Rule::Interface;
+using Address = Rule::Address;
+using Mark = Rule::Mark;
+using Action = Rule::Action;
+
+constexpr std::uint16_t kOutboundPort = 15001, kPlainInboundPort = 15006, kTunnelPort = 15008, kDnsCapturePort = 15053;
+constexpr std::uint16_t kDnsPort = 53;
+
+std::vector<Rule> mangle_rules() {
+  return {
+      {.hook = kPrerouting, .protocol = Protocol::kTcp, .begins = true, .action = Action::kMarkDecided},
+      {.hook = kOutput, .protocol = Protocol::kTcp, .begins = true, .action = Action::kMarkDecided},
+      {.hook = kPrerouting, .mark = Mark::kProxy, .action = Action::kMarkReply},
+      {.hook = kOutput, .is_reply = true, .action = Action::kRestoreMark},
+  };
+}
+
+std::vector<Rule> nat_rules(const Options& options) {
+  std::vector<Rule> rules{
+      {.hook = kPrerouting, .protocol = Protocol::kTcp, .from = Address::kProbe, .action = Action::kAccept},
+      {.hook = kOutput, .protocol = Protocol::kTcp, .to = Address::kProbe, .action = Action::kAccept},
+      {.hook = kPrerouting,
+       .protocol = Protocol::kTcp,
+       .to = Address::kNotLoopback,
+       .not_to_port = kTunnelPort,
+       .mark = Mark::kNotProxy,
+       .action = Action::kRedirect,
+       .port = kPlainInboundPort},
+  };
+  if (options.dns_capture) {
+    rules.push_back({.hook = kOutput,
+                     .out = Interface::kNotLoopback,
+                     .protocol = Protocol::kUdp,
+                     .to_port = kDnsPort,
+                     .mark = Mark::kNotProxy,
+                     .action = Action::kRedirect,
+                     .port = kDnsCapturePort});
+    rules.push_back({.hook = kOutput,
+                     .protocol = Protocol::kTcp,
+                     .to = Address::kNotLoopback,
+                     .to_port = kDnsPort,
+                     .mark = Mark::kNotProxy,
+                     .action = Action::kRedirect,
+                     .port = kDnsCapturePort});
+  }
+  rules.push_back({.hook = kOutput, .protocol = Protocol::kTcp, .mark = Mark::kReply, .action = Action::kAccept});
+  rules.push_back({.hook = kOutput, .out = Interface::kLoopback, .to = Address::kNotLoopback, .action = Action::kAccept});
+  rules.push_back({.hook = kOutput,
+                   .protocol = Protocol::kTcp,
+                   .to = Address::kNotLoopback,
+                   .mark = Mark::kNotProxy,
+                   .action = Action::kRedirect,
+                   .port = kOutboundPort});
+  return rules;
+}
+
+std::vector<Rule> raw_rules(const Options& options) {
+  if (!options.dns_capture) return {};
+  return {
+      {.hook = kPrerouting,
+       .protocol = Protocol::kUdp,
+       .from_port = kDnsPort,
+       .mark = Mark::kNotProxy,
+       .action = Action::kProxyDnsZone},
+      {.hook = kOutput,
+       .protocol = Protocol::kUdp,
+       .to_port = kDnsPort,
+       .mark = Mark::kProxy,
+       .action = Action::kProxyDnsZone},
+  };
+}
+
+}  // namespace
+
+std::vector<Rule> rules_of(Table table, const Options& options) {
+  switch (table) {
+    case Table::kMangle: return mangle_rules();
+    case Table::kNat: return nat_rules(options);
+    case Table::kRaw: return raw_rules(options);
+  }
+  return {};
+}
+
+}  // namespace weft::cni::redirect
