@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """Runs the namespace suites: whole meshes of network namespaces on this machine, with the real programs. Needs root.
 
-    tests/netns/run.py [--build DIR] [--engine NAME] [--list] [WORD...]     only suites of that name, and cases whose sentence
-                                                                            has the word
+    tests/netns/run.py [--build DIR] [--engine NAME] [--rules NAME] [--list] [WORD...]
+                                                   only suites of that name, and cases whose sentence has the word
 
 One line per case; the last line is "N passed, N failed, N skipped"."""
 import argparse
@@ -57,12 +57,11 @@ def why_not(module):
     return module.unavailable() if hasattr(module, "unavailable") else None
 
 
-def run_suite(name, module, cases, build, engine, tally):
+def run_suite(name, module, cases, build, forced, tally):
     from harness import LabError, Mesh, Skip, fabric, scenario, Lab
     from lab_lib import matrix, shell
 
-    lab = Lab("t%d-%s" % (os.getpid(), name[:10].replace("_", "-")), build, getattr(module, "MESH", True),
-              engine=engine)
+    lab = Lab("t%d-%s" % (os.getpid(), name[:10].replace("_", "-")), build, getattr(module, "MESH", True), **forced)
     try:
         began = time.monotonic()
         try:
@@ -120,6 +119,8 @@ def main():
     parser.add_argument("--build", help="a build folder or an unpacked release (default: build)")
     parser.add_argument("--engine", choices=["full", "minimum", "epoll"],
                         help="what ztunnel runs on: the ring, the ring as the oldest kernel has it, epoll (default: its choice)")
+    parser.add_argument("--rules", choices=["nft", "iptables", "iptables-legacy"],
+                        help="what keeps the pods' packet rules (default: the agent's choice)")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("words", nargs="*")
     args = parser.parse_args()
@@ -142,7 +143,7 @@ def main():
             for function in cases:
                 tally.line("skipped", "%s: %s" % (name, function.sentence), text=reason)
         else:
-            run_suite(name, module, cases, args.build, args.engine, tally)
+            run_suite(name, module, cases, args.build, {"engine": args.engine, "rules": args.rules}, tally)
     print("%d passed, %d failed, %d skipped" % (tally.passed, tally.failed, tally.skipped))
     return 1 if tally.failed else 0
 

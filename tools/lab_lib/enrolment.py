@@ -24,10 +24,24 @@ def listening(namespace):
     return in_netns(netns_path(namespace), body)
 
 
+def has_legacy_tables(namespace):
+    def body():
+        try:
+            with open("/proc/thread-self/net/ip_tables_names") as handle:
+                return bool(handle.read())
+        except OSError:
+            return False
+
+    return in_netns(netns_path(namespace), body)
+
+
 def rules(namespace):
-    """The mesh's packet rules in the namespace, as text; empty when there are none."""
-    text = run(["nsenter", "--net=" + netns_path(namespace), "--", "nft", "list", "ruleset"]).stdout
-    return text if "15001" in text or "istio" in text else ""
+    """The mesh's packet rules in the namespace, as text, whichever program keeps them; empty when there are none."""
+    inside = ["nsenter", "--net=" + netns_path(namespace), "--"]
+    text = run(inside + ["nft", "list", "ruleset"]).stdout
+    if has_legacy_tables(namespace):
+        text += run(inside + ["iptables-legacy-save"]).stdout
+    return text if "15001" in text or "istio" in text.lower() else ""
 
 
 def is_enrolled(namespace):

@@ -35,13 +35,13 @@ _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 class Lab:
     """One lab. `say` receives progress lines."""
 
-    def __init__(self, name="lab", build=None, mesh=True, say=None, engine=None):
+    def __init__(self, name="lab", build=None, mesh=True, say=None, engine=None, rules=None):
         if len(name) > 20 or not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
             raise LabError("%r cannot be the name of a lab" % name, "use at most 20 lower-case letters, digits and dashes")
         self.name, self.prefix, self.folder = name, "weft-%s--" % name, os.path.join(ROOT, name)
         self.say = say or (lambda text: None)
         self.data = {"build": build, "mesh": mesh, "source": None, "processes": [], "pods": {}, "services": {},
-                     "seen": {}, "local_replies": True, "engine": engine}
+                     "seen": {}, "local_replies": True, "engine": engine, "rules": rules}
         self.env, self.wrap = {}, []  # for programs started from now on: more variables, what starts them (prlimit ...)
         self.objects = {}       # what state/ holds besides pods
         self.problems = {}
@@ -135,7 +135,8 @@ class Lab:
             programs.start_ztunnel(node)
 
     def programs(self):
-        return Programs(self.prefix, self.folder, self.data["build"], self.keep, engine=self.data.get("engine"), env=self.env, wrap=self.wrap)
+        return Programs(self.prefix, self.folder, self.data["build"], self.keep, engine=self.data.get("engine"),
+                        rules=self.data.get("rules"), env=self.env, wrap=self.wrap)
 
     def keep(self, process):
         """Remembers a background process, at once, so that `down` ends it whatever happens next."""

@@ -22,6 +22,11 @@ ENGINES = {"full": ({"WEFT_ENGINE": "io_uring"}, "io_uring (deferred completions
                        "io_uring (immediate completions, single receives)"),
            "epoll": ({"WEFT_ENGINE": "epoll"}, "epoll (as configured)")}
 
+# Who keeps the packet rules: a word, what makes the agent choose it, and how it names it in its log.
+RULES = {"nft": ({"NATIVE_NFTABLES": "true"}, "by=\"nftables\""),
+         "iptables": ({"FORCE_IPTABLES_BINARY": "nft"}, "by=\"iptables-nft and ip6tables-nft\""),
+         "iptables-legacy": ({"FORCE_IPTABLES_BINARY": "legacy"}, "by=\"iptables-legacy and ip6tables-legacy\"")}
+
 # Where a program is below a build folder, and below an unpacked release.
 PLACES = {"ztunnel": ("ztunnel/ztunnel", "bin/ztunnel"),
           "weft-agent": ("cni-plugin/agent/weft-agent", "bin/weft-agent"),
@@ -73,10 +78,11 @@ def base_env(extra):
 class Programs:
     """Starts programs for one lab. `folder` is the lab's private folder; processes are handed to `keep`."""
 
-    def __init__(self, prefix, folder, build, keep, log_level="info", engine=None, env=None, wrap=()):
+    def __init__(self, prefix, folder, build, keep, log_level="info", engine=None, rules=None, env=None, wrap=()):
         self.prefix, self.folder, self.build, self.keep, self.log_level = prefix, folder, build, keep, log_level
         self.env, self.wrap = env or {}, list(wrap)  # for every program: variables, and what starts it (prlimit ...)
         self.engine = engine  # a word of ENGINES, or None: as ztunnel chooses
+        self.rules = rules  # a word of RULES, or None: as the agent chooses
         self.state = os.path.join(folder, "state")
         self.ca_folder = os.path.join(folder, "control", "ca")
         self.tokens = os.path.join(folder, "control", "tokens")
@@ -120,8 +126,12 @@ class Programs:
         os.makedirs(self.agent_run(node), 0o750, exist_ok=True)
         process = self.start(node, "weft-agent", [find(self.build, "weft-agent")], {
             "NODE_NAME": node, "ZTUNNEL_UDS_ADDRESS": self.zds_socket(node), "CNI_AGENT_RUN_DIR": self.agent_run(node),
-            "MANIFEST_DIR": self.state, "MONITORING_PORT": str(AGENT_METRICS), "READINESS_PORT": str(AGENT_READY)})
+            "MANIFEST_DIR": self.state, "MONITORING_PORT": str(AGENT_METRICS), "READINESS_PORT": str(AGENT_READY),
+            **(RULES[self.rules][0] if self.rules else {})})
         self.until_ready(process, node, AGENT_READY, "/readyz")
+        if self.rules and RULES[self.rules][1] not in read_file(process.log):
+            raise LabError("%s does not keep its rules as asked for: %s" % (process.name, RULES[self.rules][1]),
+                           "its log says how and why: " + process.log)
         return process
 
     def start_ztunnel(self, node, env=None, place=None):

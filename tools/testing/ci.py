@@ -58,6 +58,14 @@ def engines(run):
                              ENGINES_LIMIT_S, env=environment())
 
 
+def legacy_rules(run):
+    """tools/test has packet rules by iptables-nft and by nftables; here by the variant of older nodes."""
+    title = "namespace suites, rules by iptables-legacy"
+    if run.wanted("rules", title, ENGINES_LIMIT_S):
+        run.report.suite(title, [PYTHON, RUN_NETNS, "--build", os.path.join(ROOT, "build"), "--rules", "iptables-legacy"] + SMOKE,
+                         ENGINES_LIMIT_S, env=environment())
+
+
 def release(run):
     if not run.wanted("release", "release build", RELEASE_LIMIT_S):
         return
@@ -104,12 +112,13 @@ def sanitized_smoke(run, build):
 def main():
     parser = argparse.ArgumentParser(prog=".ci/run")
     parser.add_argument("--spent", type=float, default=0, help="seconds already used, for packages")
-    parser.add_argument("steps", nargs="*", help="only these: test demo engines release asan tsan fuzz")
+    parser.add_argument("steps", nargs="*", help="only these: test demo engines rules release asan tsan fuzz")
     args = parser.parse_args()
     run = Run(args.spent, args.steps)
     tests(run)
     demo(run)
     engines(run)
+    legacy_rules(run)
     release(run)
     asan = sanitizer(run, "asan", "address and undefined-behaviour sanitizers", ASAN)
     if asan or run.only:

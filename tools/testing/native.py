@@ -13,6 +13,8 @@ PYTHON = "/usr/bin/python3"  # Debian's own, which sees Debian's modules
 OPTIONS = ["-Dbuildtype=debugoptimized"]  # -O2 -g
 # Bounds that turn a hang into a failure; a cold run on two cores stays far below their sum.
 BUILD_LIMIT_S, UNIT_LIMIT_S, NETNS_LIMIT_S = 1500, 600, 900
+# What runs once more with packet rules by nftables; all suites run on what the agent chooses by itself, which is iptables.
+NFT_SUITES, NFT_LIMIT_S = ["shop", "enrolment", "failures"], 300
 
 SHARED = os.path.join(os.path.dirname(ROOT), "shared")  # references and example manifests, where the workplace has them
 
@@ -78,6 +80,9 @@ def main():
     if spaces or not args.words:
         report.suite("namespace suites", [PYTHON, RUN_NETNS, "--build", args.build] +
                      [word for word in spaces if word != "netns"], NETNS_LIMIT_S, env=environment())
+    if not args.words or "netns" in spaces:
+        report.suite("namespace suites, rules by nftables", [PYTHON, RUN_NETNS, "--build", args.build, "--rules", "nft"] +
+                     NFT_SUITES, NFT_LIMIT_S, env=environment())
     return report.finish()
 
 
