@@ -32,6 +32,24 @@ Task<void> run_pump(Loop& loop, Stream& a, Stream& b, PumpCounters& counters, St
   out = co_await pump(loop, a, b, counters, stop);
 }
 
+// A stream whose calls fail as a socket's do that the kernel has no memory for.
+class Failing final : public Stream {
+ public:
+  Failing(StreamPtr below, bool reading) : below_(std::move(below)), reading_(reading) {}
+  Task<Result<BufferChain>> read(std::size_t max) override {
+    if (reading_) co_return fail(ErrorCode::kLimit, "No buffer space available");
+    auto data = co_await below_->read(max);
+    co_return data;
+  }
+  Task<Result<void>> write(BufferChain) override { co_return fail(ErrorCode::kLimit, "No buffer space available"); }
+  Task<Result<void>> shutdown_write() override { return below_->shutdown_write(); }
+  void abort(AbortReason reason) override { below_->abort(reason); }
+
+ private:
+  StreamPtr below_;
+  bool reading_;
+};
+
 struct Rig {
   ManualLoop loop;
   std::pair<StreamPtr, StreamPtr> client = make_pipe(loop);
@@ -75,6 +93,44 @@ TEST_CASE("a reset on one side is a reset on the other, never an end of stream")
   rig.loop.run(rig.scope.join());
   CHECK(rig.result.reset);
   CHECK(rig.result.outcome);
+}
+
+TEST_CASE("any other error of one side is a reset for the other, never an end of stream") {
+  for (const bool reading : {true, false}) {
+    ManualLoop loop;
+    auto client = make_pipe(loop), server = make_pipe(loop);
+    Failing broken(std::move(server.second), reading);
+    PumpCounters counters;
+    PumpResult result;
+    Scope scope(loop);
+    scope.spawn(run_pump(loop, *client.second, broken, counters, scope.token(), result));
+    scope.spawn(send_all(*client.first, "half of it", false));
+    auto seen = loop.run(read_all(*client.first));
+    REQUIRE_FALSE(seen);
+    CHECK(seen.error().code() == ErrorCode::kReset);
+    client.first->abort(AbortReason::kReset);
+    loop.run(scope.join());
+    REQUIRE_FALSE(result.outcome);
+    CHECK(result.outcome.error().code() == ErrorCode::kLimit);
+  }
+}
+
+TEST_CASE("a direction that fails after the other one ended resets both sides all the same") {
+  ManualLoop loop;
+  auto client = make_pipe(loop), server = make_pipe(loop);
+  Failing broken(std::move(server.second), false);
+  PumpCounters counters;
+  PumpResult result;
+  Scope scope(loop);
+  scope.spawn(run_pump(loop, *client.second, broken, counters, scope.token(), result));
+  scope.spawn(send_all(*server.first, "answer", true));
+  auto answer = loop.run(read_all(*client.first));
+  REQUIRE(answer);
+  scope.spawn(send_all(*client.first, "never delivered", false));
+  loop.run(scope.join());
+  auto seen = loop.run(read_all(*server.first));
+  REQUIRE_FALSE(seen);
+  CHECK(seen.error().code() == ErrorCode::kReset);
 }
 
 TEST_CASE("a stop request gives both sides up") {

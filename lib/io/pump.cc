@@ -13,22 +13,23 @@ struct Shared {
   }
 };
 
-// Copies one direction. `back` is the same pair seen from the other side: its source is our destination.
+// Copies one direction. What does not end in an orderly way ends both sides with a reset, whichever of them failed: an end
+// of stream would make what came so far look complete.
 Task<void> copy(Stream& source, Stream& destination, std::uint64_t& total, const std::function<void(std::uint64_t)>& report,
                 Shared& shared, const char* what) {
+  const auto give_up = [&](Error error) {
+    const auto code = error.code();
+    if (code == ErrorCode::kReset || code == ErrorCode::kClosed) {
+      shared.reset = true;
+    } else if (code != ErrorCode::kCancelled) {
+      shared.note(std::move(error).within(what));
+    }
+    source.abort(AbortReason::kReset);
+    destination.abort(AbortReason::kReset);
+  };
   for (;;) {
     auto data = co_await source.read(kPumpReadMax);
-    if (!data) {
-      const auto code = data.error().code();
-      if (code == ErrorCode::kReset) {
-        shared.reset = true;
-        destination.abort(AbortReason::kReset);
-      } else {
-        if (code != ErrorCode::kCancelled) shared.note(std::move(data.error()).within(what));
-        destination.abort(AbortReason::kCancel);
-      }
-      co_return;
-    }
+    if (!data) co_return give_up(std::move(data).error());
     if (data->empty()) {
       auto finished = co_await destination.shutdown_write();
       (void)finished;  // a destination that is already gone shows itself in the other direction
@@ -36,17 +37,7 @@ Task<void> copy(Stream& source, Stream& destination, std::uint64_t& total, const
     }
     const auto size = data->size();
     auto written = co_await destination.write(std::move(*data));
-    if (!written) {
-      const auto code = written.error().code();
-      if (code == ErrorCode::kReset || code == ErrorCode::kClosed) {
-        shared.reset = true;
-        source.abort(AbortReason::kReset);
-      } else {
-        if (code != ErrorCode::kCancelled) shared.note(std::move(written.error()).within(what));
-        source.abort(AbortReason::kCancel);
-      }
-      co_return;
-    }
+    if (!written) co_return give_up(std::move(written).error());
     source.consumed(size);
     total += size;
     if (report) report(size);

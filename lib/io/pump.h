@@ -26,7 +26,8 @@ inline constexpr std::size_t kPumpReadMax = 256 * 1024;
 //   end of stream on one side        -> shutdown_write() on the other; the opposite direction goes on
 //   reset of one side                -> abort(kReset) of the other, which ends both directions
 //   destination no longer takes data -> the source's direction ends and its remaining bytes are not read
-//   stop requested                   -> abort(kReset) of both, kCancelled: what was cut never looks complete
+//   any other error of one side      -> abort(kReset) of the other: what was cut never looks complete
+//   stop requested                   -> abort(kReset) of both, kCancelled
 // Returns ok when both directions ended in an orderly way or by a reset (an ordinary way for TCP to end; the counters
 // and `*reset` tell), the first real error otherwise.
 struct PumpResult {
