@@ -105,9 +105,11 @@ Task<Result<std::shared_ptr<http2::Connection>>> Channel::connection(StopToken s
   auto transport = co_await connector_(stop);
   if (!transport) co_return fail(std::move(transport).error());
   if (scope_.stop_requested()) co_return fail(ErrorCode::kCancelled, "the channel was closed");
-  connection_ = http2::Connection::create(loop_, http2::Role::kClient, options_.http2, std::move(*transport));
-  scope_.spawn(drive(connection_));
-  co_return connection_;
+  auto made = http2::Connection::create(loop_, http2::Role::kClient, options_.http2, std::move(*transport));
+  connection_ = made;
+  // Its first write may fail at once; it is not ours any more then, and the call on it fails as on any that ended.
+  scope_.spawn(drive(made));
+  co_return made;
 }
 
 Task<Result<std::unique_ptr<ClientCall>>> Channel::start(std::string path, CallOptions options, StopToken stop) {

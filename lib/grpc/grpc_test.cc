@@ -50,6 +50,7 @@ struct World {
     ++world.dials;
     if (world.refuse_dials) co_return fail(ErrorCode::kRefused, "nobody listens");
     auto [left, right] = io::make_pipe(world.loop, 1 << 20);
+    if (world.dead_dials) left->abort(io::AbortReason::kReset);
     world.connection_stop = StopSource();
     world.scope.spawn(serve(world.server, std::move(right), world.connection_stop.token()));
     co_return std::move(left);
@@ -63,6 +64,7 @@ struct World {
   Server server{loop, {.call_time_max = 1min}};
   StopSource connection_stop;
   bool refuse_dials = false;
+  bool dead_dials = false;  // what is dialled has already ended
   int dials = 0;
   Channel channel{loop, [this](StopToken) { return dial(*this); }, {.authority = "test"}};
 };
@@ -146,6 +148,14 @@ TEST_CASE("a lost connection is unavailable for its calls and made anew for the 
   world.refuse_dials = true;
   CHECK(world.unary("/t.S/Echo", "a").status.code == Code::kUnavailable);
   world.refuse_dials = false;
+  CHECK(world.unary("/t.S/Echo", "b").message == "echo:b");
+}
+
+TEST_CASE("a connection that ends with its first write fails its call and is made anew for the next") {
+  World world;
+  world.dead_dials = true;
+  CHECK(world.unary("/t.S/Echo", "a").status.code == Code::kUnavailable);
+  world.dead_dials = false;
   CHECK(world.unary("/t.S/Echo", "b").message == "echo:b");
 }
 

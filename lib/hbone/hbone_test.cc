@@ -75,6 +75,10 @@ struct World {
     if (!slept) co_return fail(std::move(slept).error());
     if (world.refuse) co_return fail(ErrorCode::kRefused, "connection refused");
     auto [left, right] = io::make_pipe(world.loop);
+    if (world.dead) {
+      left->abort(io::AbortReason::kReset);
+      co_return std::move(left);
+    }
     world.scope.spawn(
         serve_one(world.loop, world.server_settings, std::move(right), world.drain.token(), world.scope.token()));
     co_return std::move(left);
@@ -106,6 +110,7 @@ struct World {
   http2::Settings server_settings;
   StopSource drain;
   bool refuse = false;
+  bool dead = false;  // what is dialled has already ended
   int dials = 0, dialing = 0, dialing_most = 0;
   Pool pool;
 };
@@ -268,6 +273,16 @@ TEST_CASE("a failed dial reaches its caller and the next one tries again") {
   world.refuse = true;
   CHECK_FALSE(world.open());
   world.refuse = false;
+  CHECK(world.open());
+  CHECK(world.dials == 2);
+}
+
+TEST_CASE("a connection that ends with its first write fails its tunnel, and the next one tries again") {
+  World world;
+  world.dead = true;
+  CHECK_FALSE(world.open());
+  CHECK(world.pool.connections() == 0);
+  world.dead = false;
   CHECK(world.open());
   CHECK(world.dials == 2);
 }

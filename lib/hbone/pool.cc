@@ -41,7 +41,7 @@ void Pool::retire(const std::shared_ptr<Member>& member) {
   member->connection->shutdown();
 }
 
-void Pool::add(const std::shared_ptr<Entry>& entry, io::StreamPtr transport) {
+std::shared_ptr<http2::Connection> Pool::add(const std::shared_ptr<Entry>& entry, io::StreamPtr transport) {
   auto member = std::make_shared<Member>();
   member->connection = http2::Connection::create(loop_, http2::Role::kClient, options_.http2, std::move(transport));
   // Looks again after another period while tunnels are open: unused means that none was.
@@ -54,7 +54,10 @@ void Pool::add(const std::shared_ptr<Entry>& entry, io::StreamPtr transport) {
   });
   entry->members.push_back(member);
   arm(*member);
+  const auto connection = member->connection;
+  // Its first write may fail at once; it is no member any more then, and a tunnel on it fails as on any that ended.
   scope_.spawn(drive(entry, std::move(member)));
+  return connection;
 }
 
 Task<void> Pool::drive(std::shared_ptr<Entry> entry, std::shared_ptr<Member> member) {
@@ -101,8 +104,7 @@ Task<Result<Tunnel>> Pool::open(PoolKey key, http2::Headers request, StopToken s
           --entry->users;
           co_return fail(ErrorCode::kUnavailable, "the destination went away while it was being connected", Side::kUpstream);
         }
-        add(entry, std::move(*transport));
-        connection = entry->members.back()->connection;
+        connection = add(entry, std::move(*transport));
       }
     }
     --entry->users;

@@ -68,7 +68,7 @@ class Pool {
 
   std::shared_ptr<http2::Connection> find_free(Entry& entry);
   Task<void> drive(std::shared_ptr<Entry> entry, std::shared_ptr<Member> member);
-  void add(const std::shared_ptr<Entry>& entry, io::StreamPtr transport);
+  std::shared_ptr<http2::Connection> add(const std::shared_ptr<Entry>& entry, io::StreamPtr transport);
   void evict_if(const std::function<bool(const PoolKey&)>& gone);
   void retire(const std::shared_ptr<Member>& member);
   void arm(Member& member);
