@@ -225,6 +225,19 @@ TEST_CASE("an authority whose signer has expired is not ready and signs nothing"
   CHECK_FALSE(rig.fetch("node-a", kCart));
 }
 
+TEST_CASE("a clock that was a year ahead and is set back is no reason not to be served") {
+  Rig rig;
+  auto& clock = rig.world.clock();
+  REQUIRE(rig.start());
+  clock.set_wall(clock.wall() + 24h * 365);
+  rig.world.run_for(1min);
+  CHECK(rig.fetch("node-a", kCart));
+  clock.set_wall(clock.wall() - 24h * 365);
+  rig.world.run_for(1min);
+  // A client that connects only now.
+  CHECK(rig.fetch("node-b", kUsers));
+}
+
 TEST_CASE("a start that cannot work says which folder is wrong") {
   Rig rig;
   rig.tree->put("/ca/root-cert.pem", "something");

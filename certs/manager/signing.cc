@@ -57,6 +57,7 @@ void Signing::renew_serving() {
     return;
   }
   serving_ = std::move(*context);
+  serving_begin_ = (*credentials)->not_before();
   serving_end_ = (*credentials)->not_after();
   serving_renewal_ = refresh_time((*credentials)->not_before(), serving_end_);
 }
@@ -97,7 +98,8 @@ void Signing::report_ends() {
 
 void Signing::on_timer() {
   const WallTime now = loop_.clock().wall();
-  if (now >= serving_renewal_) renew_serving();
+  // Before its begin: the clock was ahead when it was made.
+  if (now >= serving_renewal_ || now < serving_begin_) renew_serving();
   if (now - last_report_ >= kComplaintInterval) report_ends();
   loop_.arm(timer_, loop_.now() + kClockCheck);
 }

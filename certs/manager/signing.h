@@ -21,8 +21,8 @@ class Signing {
   static constexpr Duration kSettle = std::chrono::seconds(1);
   // Our own serving certificate, renewed at half life.
   static constexpr Duration kServingLife = std::chrono::hours(24);
-  // Wall-clock times are looked at this often, because the clock may be set.
-  static constexpr Duration kClockCheck = std::chrono::minutes(5);
+  // Wall-clock times are looked at this often, because the clock may be set; for so long clients may refuse us.
+  static constexpr Duration kClockCheck = std::chrono::seconds(30);
   // Roots and signers that end within this time are complained about daily.
   static constexpr Duration kExpiresSoon = std::chrono::hours(24 * 30);
   static constexpr Duration kComplaintInterval = std::chrono::hours(24);
@@ -60,7 +60,7 @@ class Signing {
   std::unique_ptr<io::Files::Watch> watch_;
   std::shared_ptr<const Authority> authority_;
   std::shared_ptr<const tls::Context> serving_;
-  WallTime serving_renewal_{}, serving_end_{};
+  WallTime serving_begin_{}, serving_renewal_{}, serving_end_{};
   WallTime last_report_{};
   std::uint64_t generation_ = 0;
   std::uint64_t reload_errors_ = 0;
