@@ -3,7 +3,6 @@
 #include <cstdio>
 
 #include "lib/base/log.h"
-#include "lib/linux/features.h"
 #include "ztunnel/authority.h"
 
 namespace weft::ztunnel {
@@ -20,8 +19,7 @@ App::~App() = default;
 Task<int> App::run(StopToken stop) {
   auto state = readiness_.begin("state manager");
   auto proxy = readiness_.begin("proxy");
-  auto started = check_capabilities();
-  if (started) started = serve_readiness();
+  auto started = serve_readiness();
   if (started) started = prepare_certificates();
   if (started) started = read_mesh();
   if (started) {
@@ -46,14 +44,6 @@ Task<int> App::run(StopToken stop) {
   }
   co_await shut_down();
   co_return exit_code_;
-}
-
-Result<void> App::check_capabilities() {
-  auto failed = [](Error error) { return fail(std::move(error).within("failed to start workload proxy manager")); };
-  if (auto done = linux::check_enter_network_namespace(); !done) return failed(std::move(done).error());
-  if (settings_.packet_mark == 0) return {};
-  if (auto done = linux::check_socket_mark(); !done) return failed(std::move(done).error());
-  return {};
 }
 
 Result<void> App::serve_readiness() { return serve_wildcard(kReadinessPort, "readiness", readiness_.handler()); }

@@ -51,7 +51,6 @@ class App {
 
  private:
   // The phases of a start, in this order.
-  Result<void> check_capabilities();
   Result<void> serve_readiness();
   Result<void> read_mesh();
   Result<void> prepare_certificates();

@@ -8,6 +8,7 @@
 #include "lib/asio/packet_socket.h"
 #include "lib/asio/resolver.h"
 #include "lib/base/log.h"
+#include "lib/linux/features.h"
 #include "lib/linux/limits.h"
 #include "lib/runtime/process.h"
 #include "lib/runtime/workers.h"
@@ -57,8 +58,23 @@ Task<void> serve(asio::Loop& loop, App& app, runtime::ShutdownSignals& signals, 
   loop.stop();
 }
 
+// What the kernel must let us do, found out before anything is opened.
+Result<void> check_capabilities(const Settings& settings) {
+  auto allowed = linux::check_enter_network_namespace();
+  if (allowed && settings.packet_mark != 0) allowed = linux::check_socket_mark();
+  if (!allowed) return fail(std::move(allowed).error().within("failed to start workload proxy manager"));
+  return {};
+}
+
+int start_failed(const Error& error) {
+  WEFT_LOG(kError, "app", "failed to start", {"error", error.message()});
+  std::fprintf(stderr, "Error: %s\n", error.message().c_str());
+  return runtime::kExitFailure;
+}
+
 // The calling thread becomes the control thread.
 int run_app(Settings settings) {
+  if (auto allowed = check_capabilities(settings); !allowed) return start_failed(allowed.error());
   asio::Loop loop;
   asio::Networks networks(loop);
   const auto network = networks.own();
@@ -67,11 +83,7 @@ int run_app(Settings settings) {
   asio::UnixPackets packets(loop);
   runtime::ShutdownSignals signals(loop);
   auto workers = runtime::Workers::start("ztunnel", static_cast<unsigned>(settings.worker_threads), settings.engine);
-  if (!workers) {
-    WEFT_LOG(kError, "app", "failed to start", {"error", workers.error().message()});
-    std::fprintf(stderr, "Error: %s\n", workers.error().message().c_str());
-    return runtime::kExitFailure;
-  }
+  if (!workers) return start_failed(workers.error());
   WEFT_LOG(kInfo, "app", "workers started", {"count", fmt::to_string((*workers)->size()), log::FieldKind::kNumber},
            {"engine", (*workers)->description()});
   Surroundings around{loop, *network, files, resolver, packets, {}};
