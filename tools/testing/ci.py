@@ -14,7 +14,7 @@ BUDGET_S = 70 * 60
 FUZZ_S = 60
 # What a step may take at most, and what must be left of the budget for it to begin.
 TEST_LIMIT_S, DEMO_LIMIT_S, SANITIZER_LIMIT_S, RELEASE_LIMIT_S, SMOKE_LIMIT_S = 1800, 300, 1200, 900, 480
-ENGINES_LIMIT_S = 300
+ENGINES_LIMIT_S, PLANTED_LIMIT_S = 300, 600
 SMOKE = ["shop"]  # the namespace suite that the release and the sanitized programs go through
 ENGINE_SUITES = ["shop", "fidelity"]
 
@@ -41,6 +41,11 @@ class Run:
 def tests(run):
     if run.wanted("test", "tools/test", 0):
         run.report.suite("tools/test", [os.path.join(ROOT, "tools", "test")], TEST_LIMIT_S)
+
+
+def planted(run):
+    if run.wanted("sim", "planted bugs of the simulation", PLANTED_LIMIT_S):
+        run.report.step("planted bugs of the simulation", [os.path.join(ROOT, "tools", "sim"), "--mutants"], PLANTED_LIMIT_S)
 
 
 def demo(run):
@@ -112,10 +117,11 @@ def sanitized_smoke(run, build):
 def main():
     parser = argparse.ArgumentParser(prog=".ci/run")
     parser.add_argument("--spent", type=float, default=0, help="seconds already used, for packages")
-    parser.add_argument("steps", nargs="*", help="only these: test demo engines rules release asan tsan fuzz")
+    parser.add_argument("steps", nargs="*", help="only these: test sim demo engines rules release asan tsan fuzz")
     args = parser.parse_args()
     run = Run(args.spent, args.steps)
     tests(run)
+    planted(run)
     demo(run)
     engines(run)
     legacy_rules(run)

@@ -1,5 +1,7 @@
 #include "tests/support/sim/files.h"
 
+#include "tests/support/sim/world.h"
+
 namespace weft::sim {
 namespace {
 
@@ -18,7 +20,7 @@ class MemoryWatch final : public io::Files::Watch {
               std::function<void()> on_change)
       : tree_(std::move(tree)), id_(tree_->next_watcher++), timer_(std::move(on_change)) {
     tree_->watchers[id_] = {directory, [this, &loop, settle] {
-                              if (!timer_.armed()) loop.arm(timer_, loop.now() + settle);
+                              if (!timer_.armed() && !killed(loop)) loop.arm(timer_, loop.now() + settle);
                             }};
   }
   ~MemoryWatch() override { tree_->watchers.erase(id_); }
@@ -63,6 +65,7 @@ Result<std::vector<std::string>> MemoryFiles::list(const std::string& directory)
 }
 
 Result<void> MemoryFiles::write(const std::string& path, std::string_view content, unsigned mode) {
+  if (killed(loop_)) return fail(ErrorCode::kCancelled, "write " + path + ": the process was killed");
   if (tree_->full) return fail(ErrorCode::kLimit, "write " + path + ": no space left on device");
   tree_->put(path, std::string(content), mode);
   return {};
@@ -71,6 +74,7 @@ Result<void> MemoryFiles::write(const std::string& path, std::string_view conten
 Result<void> MemoryFiles::make_directory(const std::string&, unsigned) { return {}; }
 
 Result<void> MemoryFiles::remove(const std::string& path) {
+  if (killed(loop_)) return fail(ErrorCode::kCancelled, "remove " + path + ": the process was killed");
   if (!tree_->files.contains(path)) return fail(ErrorCode::kNotFound, "remove " + path + ": no such file");
   tree_->erase(path);
   return {};

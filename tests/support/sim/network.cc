@@ -157,6 +157,32 @@ Host* Internet::host_with(const IpAddress& address) {
   return nullptr;
 }
 
+void Internet::end_sockets_of(const std::vector<SimLoop*>& loops) {
+  const auto theirs = [&](const Loop& loop) {
+    return std::any_of(loops.begin(), loops.end(), [&](const SimLoop* one) { return one == &loop; });
+  };
+  for (auto& host : hosts_) {
+    std::vector<detail::SimListener*> closing;
+    for (auto& [port, listener] : host->listeners_) {
+      if (theirs(listener->loop())) closing.push_back(listener);
+    }
+    for (auto* listener : closing) listener->close();
+  }
+  for (auto& weak : endpoints_) {
+    auto endpoint = weak.lock();
+    if (endpoint && theirs(endpoint->loop)) endpoint->process_ended();
+  }
+}
+
+std::size_t Internet::connections_to(std::uint16_t port) const {
+  std::set<std::uint64_t> found;
+  for (const auto& weak : endpoints_) {
+    auto endpoint = weak.lock();
+    if (endpoint && !endpoint->closed && endpoint->port == port) found.insert(endpoint->connection);
+  }
+  return found.size();
+}
+
 void Internet::reset_connections_of(const Host& host) {
   for (auto& weak : endpoints_) {
     auto endpoint = weak.lock();
@@ -184,7 +210,7 @@ Result<Internet::Route> Internet::route(Host& from, const SocketAddress& source,
   } else if (from.has(address.ip())) {
     found.host = &from;
   } else {
-    found.host = host_with(address.ip());
+    found.host = from.unplugged_ ? nullptr : host_with(address.ip());
     if (!found.host) return fail(ErrorCode::kUnreachable, "connect " + address.to_string() + ": no route to host");
     auto redirected = found.host->input_ ? found.host->input_(flow) : std::nullopt;
     if (redirected) destination = SocketAddress(address.ip(), *redirected);
@@ -205,7 +231,8 @@ Result<Internet::Route> Internet::route(Host& from, const SocketAddress& source,
 Task<Result<io::StreamPtr>> Internet::connect(Host& from, Loop& loop, SocketAddress address, io::ConnectOptions options,
                                               StopToken stop) {
   const std::string name = "connect " + address.to_string();
-  if (stop.stop_requested()) co_return fail(ErrorCode::kCancelled, name + ": cancelled");
+  if (stop.stop_requested() || killed(loop)) co_return fail(ErrorCode::kCancelled, name + ": cancelled");
+  if (chance(faults_.no_sockets)) co_return fail(ErrorCode::kLimit, name + ": Too many open files");
   SocketAddress source(IpAddress::loopback(address.ip().is_v6()), next_port_++);
   if (next_port_ == 0) next_port_ = 40'000;
   if (!address.ip().is_loopback()) {
@@ -234,6 +261,7 @@ Task<Result<io::StreamPtr>> Internet::connect(Host& from, Loop& loop, SocketAddr
   };
   Host* origin = &from;
   world_.after(latency(), [this, origin, source, address, client, reply, cell, name, mark = options.mark] {
+    if (killed(client->loop)) return;
     auto found = route(*origin, source, address, mark);
     if (!found) return reply(fail(std::move(found).error()));
     if (chance(faults_.hang)) return;
@@ -242,6 +270,15 @@ Task<Result<io::StreamPtr>> Internet::connect(Host& from, Loop& loop, SocketAddr
     auto server = std::make_shared<detail::Endpoint>(*this, found->listener->loop(), *found->host);
     client->peer = server;
     server->peer = client;
+    client->client = true;
+    for (auto* end : {client.get(), server.get()}) {
+      end->connection = connections_ + 1;
+      end->dialled_by = source;
+      end->dialled = address;
+      end->port = found->local.port();
+    }
+    ++connections_;
+    client->tell(BufferChain());
     std::erase_if(endpoints_, [](const auto& weak) { return weak.expired(); });
     endpoints_.push_back(client);
     endpoints_.push_back(server);
@@ -267,6 +304,8 @@ Task<Result<io::StreamPtr>> Internet::connect(Host& from, Loop& loop, SocketAddr
 }
 
 Result<io::ListenerPtr> Internet::listen(Host& host, Loop& loop, SocketAddress address, const io::ListenOptions& options) {
+  if (killed(loop)) return fail(ErrorCode::kCancelled, "bind " + address.to_string() + ": the process was killed");
+  if (chance(faults_.no_sockets)) return fail(ErrorCode::kLimit, "socket: Too many open files");
   if (!address.ip().is_unspecified() && !host.has(address.ip())) {
     return fail(ErrorCode::kInvalidArgument, "bind " + address.to_string() + ": cannot assign requested address");
   }

@@ -29,6 +29,9 @@ struct Faults {
   double reset = 0;        // a segment is lost to a reset of its connection
   double refuse = 0;       // a connect is refused although somebody listens
   double hang = 0;         // a connect is never answered
+  double delay = 0;        // a segment takes up to latency_max x 200, and what follows it too
+  double no_buffers = 0;   // a write fails with ENOBUFS
+  double no_sockets = 0;   // a connect or listen fails with EMFILE
 };
 
 // A connection as redirect rules see it.
@@ -37,8 +40,21 @@ struct Flow {
   SocketAddress destination;
   std::uint32_t mark = 0;
 };
+class Host;
 // The local port to send the flow to instead; none leaves it alone.
 using RedirectRule = std::function<std::optional<std::uint16_t>(const Flow&)>;
+
+// A segment as it leaves a socket, for an observer of the wires; one without data opens the connection.
+struct Wire {
+  std::uint64_t connection;  // counted from 1
+  const Host& from;
+  const Host& to;
+  SocketAddress client;       // who dialled
+  SocketAddress destination;  // whom
+  std::uint16_t port;         // where it arrived, after rules
+  bool toward_server;
+};
+using WireTap = std::function<void(const Wire&, const BufferChain& data)>;
 
 namespace detail {
 struct Endpoint;
@@ -54,10 +70,17 @@ class Host {
   const std::string& name() const { return name_; }
   void add_address(const IpAddress& address) { addresses_.insert(address); }
   void remove_address(const IpAddress& address) { addresses_.erase(address); }
+  // Off the network, for good: it has no address and reaches nobody but itself.
+  void unplug() {
+    addresses_.clear();
+    unplugged_ = true;
+  }
   bool has(const IpAddress& address) const { return address.is_loopback() || addresses_.contains(address); }
   // Rules for connections that leave this host, and for those that come from others.
   void redirect_output(RedirectRule rule) { output_ = std::move(rule); }
   void redirect_input(RedirectRule rule) { input_ = std::move(rule); }
+  // Whether there are rules of either kind.
+  bool redirected() const { return output_ || input_; }
 
  private:
   friend class Internet;
@@ -65,6 +88,7 @@ class Host {
   Internet& internet_;
   std::string name_;
   std::set<IpAddress> addresses_;
+  bool unplugged_ = false;
   RedirectRule output_;
   RedirectRule input_;
   std::multimap<std::uint16_t, detail::SimListener*> listeners_;
@@ -84,8 +108,15 @@ class Internet {
   std::unique_ptr<io::NetworkFactory> networks(Host& host, Loop& loop);
   // Streams and listeners alive.
   std::size_t open_sockets() const { return open_sockets_; }
-  // Resets every connection with an end on `host` (its process died).
+  // Resets every connection with an end on `host` (it left the network).
   void reset_connections_of(const Host& host);
+  // What the kernel does for a process that was killed, `loops` being its threads: listeners close, connections end, with a
+  // reset where something was left unread.
+  void end_sockets_of(const std::vector<SimLoop*>& loops);
+  // Sees every segment sent from here on.
+  void tap(WireTap tap) { tap_ = std::move(tap); }
+  // Connections whose listener was at `port` and that nobody has closed on both sides.
+  std::size_t connections_to(std::uint16_t port) const;
 
   // For the implementation.
   Host* host_behind(const Fd& netns);
@@ -104,6 +135,8 @@ class Internet {
 
   World& world_;
   Faults faults_;
+  WireTap tap_;
+  std::uint64_t connections_ = 0;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::map<std::uint64_t, Host*> namespaces_;  // inode of the descriptor
   std::vector<std::weak_ptr<detail::Endpoint>> endpoints_;

@@ -7,12 +7,12 @@
 
 namespace weft::sim {
 namespace detail {
-namespace {
 
 // One end; the other holds it weakly, so that each goes with its socket.
 struct PacketEnd {
-  PacketEnd(World& owner, Loop& loop) : world(owner), readable(loop) {}
+  PacketEnd(World& owner, Loop& its_loop) : world(owner), loop(its_loop), readable(its_loop) {}
   World& world;
+  Loop& loop;
   std::weak_ptr<PacketEnd> peer;
   std::deque<io::Packet> arrived;
   MonotonicTime last_arrival{};
@@ -27,9 +27,16 @@ struct PacketEnd {
       if (auto end = to.lock()) arrival(*end);
     });
   }
-};
 
-}  // namespace
+  void close() {
+    if (std::exchange(closed, true)) return;
+    readable.set();
+    deliver([](PacketEnd& to) {
+      to.ended = true;
+      to.readable.set();
+    });
+  }
+};
 
 class SimPacketSocket final : public io::PacketSocket {
  public:
@@ -71,14 +78,7 @@ class SimPacketSocket final : public io::PacketSocket {
     co_return Result<void>{};
   }
 
-  void close() override {
-    if (std::exchange(end_->closed, true)) return;
-    end_->readable.set();
-    end_->deliver([](PacketEnd& to) {
-      to.ended = true;
-      to.readable.set();
-    });
-  }
+  void close() override { end_->close(); }
 
  private:
   std::shared_ptr<PacketEnd> end_;
@@ -90,6 +90,7 @@ class SimPacketListener final : public io::PacketListener {
   SimPacketListener(Loop& loop, std::shared_ptr<SocketFiles> files, std::string path)
       : loop_(loop), files_(std::move(files)), path_(std::move(path)), ready_(loop) {
     files_->listeners[path_] = this;
+    files_->left_behind.erase(path_);
     ++files_->open;
   }
   ~SimPacketListener() override {
@@ -134,16 +135,38 @@ class SimPacketListener final : public io::PacketListener {
 Task<Result<io::PacketSocketPtr>> SimPackets::connect(std::string path, StopToken stop) {
   if (stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "connect " + path + ": cancelled");
   const auto found = files_->listeners.find(path);
-  if (found == files_->listeners.end()) co_return fail(ErrorCode::kNotFound, "connect " + path + ": no such file");
+  if (killed(loop_)) co_return fail(ErrorCode::kCancelled, "connect " + path + ": the process was killed");
+  if (found == files_->listeners.end()) {
+    if (files_->left_behind.contains(path)) co_return fail(ErrorCode::kRefused, "connect " + path + ": connection refused");
+    co_return fail(ErrorCode::kNotFound, "connect " + path + ": no such file");
+  }
   auto client = std::make_shared<detail::PacketEnd>(world_, loop_);
   auto server = std::make_shared<detail::PacketEnd>(world_, found->second->loop());
   client->peer = server;
   server->peer = client;
+  std::erase_if(files_->ends, [](const auto& weak) { return weak.expired(); });
+  files_->ends.push_back(client);
+  files_->ends.push_back(server);
   found->second->deliver(std::make_unique<detail::SimPacketSocket>(std::move(server), files_));
   co_return std::make_unique<detail::SimPacketSocket>(std::move(client), files_);
 }
 
+void SocketFiles::end_sockets_of(const std::vector<SimLoop*>& loops) {
+  const auto theirs = [&](const Loop& loop) { return std::find(loops.begin(), loops.end(), &loop) != loops.end(); };
+  const auto all = listeners;
+  for (const auto& [path, listener] : all) {
+    if (!theirs(listener->loop())) continue;
+    left_behind.insert(path);
+    listener->close();
+  }
+  for (auto& weak : ends) {
+    auto end = weak.lock();
+    if (end && theirs(end->loop)) end->close();
+  }
+}
+
 Result<io::PacketListenerPtr> SimPackets::listen(const std::string& path, unsigned) {
+  if (killed(loop_)) return fail(ErrorCode::kCancelled, "listen " + path + ": the process was killed");
   return std::make_unique<detail::SimPacketListener>(loop_, files_, path);
 }
 

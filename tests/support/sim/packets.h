@@ -5,7 +5,9 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "lib/io/packet_socket.h"
 #include "tests/support/sim/world.h"
@@ -15,12 +17,18 @@ namespace weft::sim {
 namespace detail {
 class SimPacketListener;
 class SimPacketSocket;
+struct PacketEnd;
 }  // namespace detail
 
 // The socket files of one host.
 struct SocketFiles {
   std::map<std::string, detail::SimPacketListener*> listeners;
+  std::set<std::string> left_behind;  // files of listeners that were killed: nobody answers
+  std::vector<std::weak_ptr<detail::PacketEnd>> ends;
   std::size_t open = 0;  // sockets and listeners alive
+
+  // What the kernel does for a process that was killed, `loops` being its threads.
+  void end_sockets_of(const std::vector<SimLoop*>& loops);
 };
 
 class SimPackets final : public io::PacketNetwork {

@@ -4,6 +4,7 @@
 #include "tests/support/sim/files.h"
 #include "tests/support/sim/network.h"
 #include "tests/support/sim/packets.h"
+#include "tests/support/sim/process.h"
 
 using namespace weft;
 using namespace weft::sim;
@@ -227,4 +228,79 @@ TEST_CASE("a watched folder tells of changes after they settled, hidden files ar
   tree->put("/state/a.yaml", "three");
   world.run_for(1s);
   CHECK(changes == 1);
+}
+
+namespace {
+
+Task<void> dial_and_wait(io::Network& network, SocketAddress address, std::string& got, std::optional<ErrorCode>& error) {
+  auto stream = co_await network.connect(address, {}, {});
+  if (!stream) {
+    error = stream.error().code();
+    co_return;
+  }
+  auto data = co_await (*stream)->read(1000);
+  if (!data) {
+    error = data.error().code();
+    co_return;
+  }
+  got = data->empty() ? "end" : data->to_string();
+}
+
+Task<void> refused_packets(SimPackets& packets) {
+  auto connected = co_await packets.connect("/zds.sock", {});
+  REQUIRE(!connected);
+  CHECK(connected.error().code() == ErrorCode::kRefused);
+}
+
+Task<void> accept_and_hold(io::Listener& listener, std::optional<ErrorCode>& error) {
+  auto accepted = co_await listener.accept({});
+  if (!accepted) co_return;
+  auto data = co_await accepted->stream->read(1000);
+  if (!data) error = data.error().code();
+}
+
+}  // namespace
+
+TEST_CASE("a killed process is seen to end at once, and nothing that it does afterwards is seen") {
+  World world(8);
+  Internet internet(world);
+  auto& client_loop = world.make_loop("client");
+  auto& host = internet.make_host("server", {ip("10.0.0.2")});
+  auto& client_host = internet.make_host("client", {ip("10.0.0.1")});
+  auto sockets = std::make_shared<SocketFiles>();
+  auto tree = std::make_shared<FileTree>();
+  Process process(internet, sockets, "server");
+  auto& loop = process.make_loop("control");
+  MemoryFiles files(loop, tree);
+  auto network = internet.networks(host, loop)->own();
+  auto listener = network->listen(SocketAddress(IpAddress::any(false), 80), {});
+  REQUIRE(listener);
+  SimPackets packets(world, loop, sockets), other_packets(world, client_loop, sockets);
+  auto packet_listener = packets.listen("/zds.sock", 0600);
+  REQUIRE(packet_listener);
+  auto client_network = internet.networks(client_host, client_loop)->own();
+  std::string got;
+  std::optional<ErrorCode> client_error, server_error;
+  Scope clients(client_loop), servers(loop);
+  servers.spawn(accept_and_hold(**listener, server_error));
+  clients.spawn(dial_and_wait(*client_network, SocketAddress(ip("10.0.0.2"), 80), got, client_error));
+  world.run_for(1s);
+  process.kill();
+  world.run_for(1s);
+  CHECK(process.killed());
+  CHECK(got == "end");
+  CHECK(server_error == ErrorCode::kCancelled);
+  CHECK(clients.running() == 0);
+  CHECK(servers.running() == 0);
+  clients.spawn(dial_and_wait(*client_network, SocketAddress(ip("10.0.0.2"), 80), got, client_error));
+  world.run_for(1s);
+  CHECK(client_error == ErrorCode::kRefused);
+  CHECK(network->listen(SocketAddress(IpAddress::any(false), 81), {}).error().code() == ErrorCode::kCancelled);
+  CHECK(!files.write("/state", "x", 0600));
+  CHECK(tree->files.empty());
+  world.run(refused_packets(other_packets));
+  listener->reset();
+  packet_listener->reset();
+  process.retire();
+  CHECK(internet.open_sockets() == 0);
 }

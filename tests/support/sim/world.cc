@@ -32,6 +32,18 @@ SimLoop::SimLoop(World& world, std::string name, std::uint64_t seed)
 
 const Clock& SimLoop::clock() const { return world_.clock(); }
 
+void SimLoop::retire() {
+  retired_ = true;
+  // What an action holds may post again while it is destroyed.
+  const auto dropped = std::move(posted_);
+  posted_.clear();
+}
+
+bool killed(const Loop& loop) {
+  const auto* sim = dynamic_cast<const SimLoop*>(&loop);
+  return sim && sim->killed();
+}
+
 World::World(std::uint64_t seed) : seed_(seed), random_(seed) {}
 
 World::~World() = default;

@@ -26,7 +26,9 @@ class World;
 class SimLoop final : public Loop {
  public:
   SimLoop(World& world, std::string name, std::uint64_t seed);
-  void post(std::function<void()> action) override { posted_.push_back(std::move(action)); }
+  void post(std::function<void()> action) override {
+    if (!retired_) posted_.push_back(std::move(action));
+  }
   void post_from_any_thread(std::function<void()> action) override { post(std::move(action)); }
   // There is one real thread; code that asks means "not from outside".
   bool on_loop_thread() const override { return true; }
@@ -34,6 +36,11 @@ class SimLoop final : public Loop {
   const Clock& clock() const override;
   Random& random() override { return random_; }
   const std::string& name() const { return name_; }
+  // The process that this is a thread of was killed: whatever it still does has no effect outside (process.h).
+  bool killed() const { return killed_; }
+  void kill() { killed_ = true; }
+  // Everything that was made on the loop is gone: what is posted runs no more.
+  void retire();
 
  private:
   friend class World;
@@ -42,7 +49,12 @@ class SimLoop final : public Loop {
   SeededRandom random_;
   std::deque<std::function<void()>> posted_;
   TimerQueue timers_;
+  bool killed_ = false;
+  bool retired_ = false;
 };
+
+// Whether `loop` is a thread of a process that was killed.
+bool killed(const Loop& loop);
 
 class World {
  public:
@@ -72,11 +84,12 @@ class World {
   std::uint64_t steps() const { return steps_; }
   // Digest of every choice so far: equal for equal seeds and programs.
   std::uint64_t trace() const { return trace_; }
+  // Makes an outcome part of the trace.
+  void note(std::uint64_t choice) { trace_ = (trace_ ^ choice) * 1099511628211u; }
 
  private:
   bool run_one_action();
   bool advance_time();
-  void note(std::uint64_t choice) { trace_ = (trace_ ^ choice) * 1099511628211u; }
 
   std::uint64_t seed_;
   SeededRandom random_;

@@ -40,6 +40,8 @@ class SimStream final : public io::Stream {
       if (end.aborted) co_return fail(ErrorCode::kCancelled, "connection aborted");
       if (end.reset) co_return fail(ErrorCode::kReset, "write: connection reset by peer");
       if (end.fin_sent) co_return fail(ErrorCode::kInternal, "write after shutdown_write");
+      if (end.internet.chance(end.internet.faults().no_buffers))
+        co_return fail(ErrorCode::kLimit, "write: No buffer space available");
       auto size = std::min(data.size(), kSocketBuffer - std::min(kSocketBuffer, end.ahead));
       if (end.internet.chance(end.internet.faults().short_write)) size = 1 + end.internet.world().random().below(size);
       end.send(data.split(size));
@@ -77,11 +79,26 @@ class SimStream final : public io::Stream {
 void Endpoint::transmit(std::function<void(Endpoint&)> arrival) {
   if (!peer) return;
   auto& world = internet.world();
-  last_arrival = std::max(last_arrival, world.clock().monotonic() + internet.latency());
+  auto delay = internet.latency();
+  if (internet.chance(internet.faults().delay)) delay *= static_cast<int>(1 + world.random().below(200));
+  last_arrival = std::max(last_arrival, world.clock().monotonic() + delay);
   world.at(last_arrival, [to = peer, arrival = std::move(arrival)] { arrival(*to); });
 }
 
+void Endpoint::tell(const BufferChain& data) const {
+  if (!internet.tap_ || !peer) return;
+  const Wire wire{.connection = connection,
+                  .from = host,
+                  .to = peer->host,
+                  .client = dialled_by,
+                  .destination = dialled,
+                  .port = port,
+                  .toward_server = client};
+  internet.tap_(wire, data);
+}
+
 void Endpoint::send(BufferChain data) {
+  tell(data);
   ahead += data.size();
   if (ahead >= kSocketBuffer) writable.reset();
   if (internet.chance(internet.faults().reset)) {
@@ -142,6 +159,19 @@ void Endpoint::close(bool with_reset) {
     peer->peer.reset();
     peer.reset();
   }
+}
+
+void Endpoint::process_ended() {
+  if (closed || aborted) return;
+  aborted = true;
+  if (!received.empty() || !peer) {
+    send_rst();
+  } else {
+    send_fin();
+  }
+  received.clear();
+  readable.set();
+  writable.set();
 }
 
 io::StreamPtr make_stream(std::shared_ptr<Endpoint> endpoint) { return std::make_unique<SimStream>(std::move(endpoint)); }

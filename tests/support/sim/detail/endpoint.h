@@ -15,6 +15,7 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   void send(BufferChain data);
   void send_fin();
   void send_rst();
+  void tell(const BufferChain& data) const;  // the observer of the wires
   // Arrivals.
   void receive(BufferChain data);
   void receive_fin();
@@ -22,11 +23,17 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   // Ours.
   void taken(std::size_t count);
   void close(bool with_reset);
+  // The process is gone and the kernel closes for it; calls of what is left of it end as after an abort.
+  void process_ended();
   void transmit(std::function<void(Endpoint&)> arrival);
 
   Internet& internet;
   Loop& loop;
   Host& host;
+  std::uint64_t connection = 0;
+  bool client = false;
+  SocketAddress dialled_by, dialled;
+  std::uint16_t port = 0;          // where it arrived
   std::shared_ptr<Endpoint> peer;  // a cycle, cut when both ends are closed
   BufferChain received;
   std::size_t ahead = 0;  // bytes sent and not read by the peer
