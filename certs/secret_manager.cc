@@ -14,6 +14,7 @@ struct SecretManager::Item {
   const SecretPtr secret;
   Timer timer;
   WallTime next_attempt{};
+  MonotonicTime no_repair_before{};
   Backoff backoff;
   StopSource stop;
   Priority priority = Priority::kBackground;
@@ -142,15 +143,28 @@ void SecretManager::check_clock() {
   loop_.arm(clock_timer_, loop_.now() + kClockCheck);
   const Duration offset = wall_offset();
   const Duration jump = offset - std::exchange(wall_offset_, offset);
-  if (jump < kClockJumpMin && jump > -kClockJumpMin) return;
-  WEFT_LOG(
-      kWarn, "identity", "the clock was set, renewing all certificates",
-      {"seconds", fmt::to_string(std::chrono::duration_cast<std::chrono::seconds>(jump).count()), log::FieldKind::kNumber});
+  const bool was_set = jump >= kClockJumpMin || jump <= -kClockJumpMin;
+  if (was_set) {
+    WEFT_LOG(kWarn, "identity", "the clock was set, renewing all certificates",
+             {"seconds", fmt::to_string(std::chrono::duration_cast<std::chrono::seconds>(jump).count()),
+              log::FieldKind::kNumber});
+  }
   for (const auto& [key, item] : items_) {
     if (item->waiting || item->in_flight) continue;
+    const bool repair = is_out_of_time(*item) && loop_.now() >= item->no_repair_before;
+    if (!was_set && !repair) continue;
+    // An authority whose own clock is ahead gives no better one at once.
+    if (repair) item->no_repair_before = loop_.now() + kRepairPause;
     item->timer.cancel();
     enqueue(item, Priority::kBackground);
   }
+}
+
+// Asked for while the clock was wrong for less than kClockCheck, which nobody has seen, or by an authority whose clock was.
+bool SecretManager::is_out_of_time(const Item& item) const {
+  const WallTime now = loop_.clock().wall();
+  const CredentialsPtr held = item.secret->current()->credentials;
+  return held && (now < held->not_before() || now >= item.next_attempt + kClockJumpMin);
 }
 
 void SecretManager::on_timer(const std::string& key) {

@@ -44,6 +44,8 @@ class SecretManager {
   // How often the wall clock is compared with the monotonic one, and what counts as set rather than corrected.
   static constexpr Duration kClockCheck = std::chrono::seconds(5);
   static constexpr Duration kClockJumpMin = std::chrono::seconds(10);
+  // A certificate that has not begun is asked for anew at most this often.
+  static constexpr Duration kRepairPause = std::chrono::minutes(1);
 
   SecretManager(Loop& loop, CertificateSource& source, std::size_t concurrency = kConcurrency);
   SecretManager(const SecretManager&) = delete;
@@ -83,6 +85,7 @@ class SecretManager {
   void schedule(Item& item, WallTime when);
   void on_timer(const std::string& key);
   void check_clock();
+  bool is_out_of_time(const Item& item) const;
   Duration wall_offset();
 
   Loop& loop_;

@@ -240,6 +240,24 @@ TEST_CASE("a clock that is set, either way, renews every certificate at once; on
   }
 }
 
+TEST_CASE("a certificate asked for while the clock was wrong for a moment is renewed") {
+  for (const Duration jump : {Duration(24h * 366), Duration(-50min)}) {
+    Rig rig;
+    auto first = rig.manager.request(identity("users"), Priority::kRealTime);
+    rig.loop.run_until_idle();
+    rig.loop.manual_clock().set_wall(rig.loop.clock().wall() + jump);
+    auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+    rig.loop.run_until_idle();
+    rig.loop.manual_clock().set_wall(rig.loop.clock().wall() - jump);
+    rig.loop.advance(SecretManager::kClockCheck);
+    CHECK(rig.source.asked == std::vector<std::string>{"users", "cart", "cart"});
+    const auto& fresh = *secret->current()->credentials;
+    CHECK((fresh.not_before() <= rig.loop.clock().wall() && rig.loop.clock().wall() < fresh.not_after()));
+    rig.loop.advance(1min);
+    CHECK(rig.source.asked.size() == 3);
+  }
+}
+
 TEST_CASE("an authority that is away for a day is asked in measure all the time, and found soon after its return") {
   Rig rig;
   auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
