@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "certs/ca_client.h"
@@ -38,6 +39,7 @@ struct Surroundings {
     io::NetworkFactory& networks;
   };
   std::vector<WorkerSeat> workers;
+  std::string engine;  // what the workers run on, for people
 };
 
 class App {
@@ -67,6 +69,7 @@ class App {
   Task<admin::Response> answer_stats(admin::Request request);
   Task<admin::Response> answer_admin(admin::Request request, StopToken stop);
   Task<admin::Response> dump_config(StopToken stop);
+  Task<admin::Response> show_status(StopToken stop);
   void describe_process();
 
   const Settings settings_;

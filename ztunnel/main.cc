@@ -86,7 +86,7 @@ int run_app(Settings settings) {
   if (!workers) return start_failed(workers.error());
   WEFT_LOG(kInfo, "app", "workers started", {"count", fmt::to_string((*workers)->size()), log::FieldKind::kNumber},
            {"engine", (*workers)->description()});
-  Surroundings around{loop, *network, files, resolver, packets, {}};
+  Surroundings around{loop, *network, files, resolver, packets, {}, (*workers)->description()};
   for (std::size_t i = 0; i < (*workers)->size(); ++i)
     around.workers.push_back({(*workers)->loop(i), (*workers)->networks(i)});
   int exit_code = runtime::kExitFailure;

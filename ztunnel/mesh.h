@@ -34,6 +34,9 @@ class Mesh {
     return read_local_config(files_, settings_.local_xds_path, settings_.local_xds);
   }
 
+  // The folder's latest state and its counters; null when the mesh is not read from one.
+  sources::FolderStatePtr manifests() const { return folder_ ? folder_->state() : nullptr; }
+  sources::FolderCounters counters() const { return folder_ ? folder_->counters() : sources::FolderCounters{}; }
   // What is in force now, for explanations.
   explain::Facts facts() const;
 

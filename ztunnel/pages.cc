@@ -10,6 +10,7 @@
 #include "ztunnel/app.h"
 #include "ztunnel/build_info.h"
 #include "ztunnel/dump/config_dump.h"
+#include "ztunnel/dump/status.h"
 #include "ztunnel/explain_page.h"
 #include "ztunnel/logging_page.h"
 
@@ -25,6 +26,7 @@ constexpr const char* kIndex =
     "<table>\n"
     "<tr><td><a href=\"config_dump\">config_dump</a></td><td>GET: mesh, settings, certificates, pods and "
     "connections</td></tr>\n"
+    "<tr><td><a href=\"status\">status</a></td><td>GET: how this proxy is, in short</td></tr>\n"
     "<tr><td>explain</td><td>POST: who would be let in and why, a JSON question a line</td></tr>\n"
     "<tr><td>logging</td><td>POST: show or change the log level, ?level=L and ?reset</td></tr>\n"
     "<tr><td>quitquitquit</td><td>POST: drain and end</td></tr>\n"
@@ -132,6 +134,10 @@ Task<admin::Response> App::answer_admin(admin::Request request, StopToken stop) 
     auto page = co_await dump_config(std::move(stop));
     co_return page;
   }
+  if (request.path == "/status") {
+    auto page = co_await show_status(std::move(stop));
+    co_return page;
+  }
   if (request.path == "/explain") {
     auto facts = mesh_->facts();
     auto page = co_await answer_explain(loop_, std::move(facts), std::move(request), std::move(stop));
@@ -148,6 +154,21 @@ Task<admin::Response> App::dump_config(StopToken stop) {
   const dump::Contents contents{mesh_->published().current(), mesh_->local_config(), build_info(settings_.istio_version),
                                 secrets_->entries(), std::move(*pods)};
   co_return admin::Response{.body = dump::config_dump(settings_, contents), .content_type = "application/json"};
+}
+
+Task<admin::Response> App::show_status(StopToken stop) {
+  auto pods = co_await pods_->describe(std::move(stop));
+  if (!pods) co_return admin::Response{.status = 503, .body = pods.error().message() + "\n"};
+  const dump::StatusContents contents{build_info(settings_.istio_version),
+                                      around_.engine,
+                                      mesh_->published().current(),
+                                      mesh_->manifests(),
+                                      mesh_->counters(),
+                                      readiness_.pending(),
+                                      secrets_->entries(),
+                                      std::move(*pods),
+                                      loop_.clock().wall()};
+  co_return admin::Response{.body = dump::status(settings_, contents), .content_type = "application/json"};
 }
 
 }  // namespace weft::ztunnel

@@ -1,5 +1,6 @@
 #include "cni-plugin/agent/app.h"
 
+#include "cni-plugin/agent/status_page.h"
 #include "lib/base/log.h"
 
 namespace weft::cni::agent {
@@ -47,6 +48,9 @@ Result<void> App::start() {
   if (settings_.monitoring_port != 0) {
     WEFT_TRY(numbers_, listen_on(settings_.monitoring_port));
   }
+  if (settings_.admin_port != 0) {
+    WEFT_TRY(admin_, listen_on_loopback(settings_.admin_port));
+  }
   // Last, because pods are worked on from here; who connected meanwhile waits for run().
   WEFT_TRY_VOID(source_.start());
   WEFT_LOG(kInfo, kTarget, "started", {"node", settings_.node_name}, {"pods", fmt::to_string(source_.pods().pods.size())},
@@ -59,6 +63,20 @@ Result<io::ListenerPtr> App::listen_on(std::uint16_t port) {
   auto both = platform_.network.listen(SocketAddress(IpAddress::any(true), port), {});
   if (both || both.error().code() == ErrorCode::kAddressInUse) return both;
   return platform_.network.listen(SocketAddress(IpAddress::any(false), port), {});
+}
+
+Result<io::ListenerPtr> App::listen_on_loopback(std::uint16_t port) {
+  auto four = platform_.network.listen(SocketAddress(IpAddress::loopback(false), port), {});
+  if (four || four.error().code() == ErrorCode::kAddressInUse) return four;
+  return platform_.network.listen(SocketAddress(IpAddress::loopback(true), port), {});
+}
+
+Task<admin::Response> App::admin_request(admin::Request request) {
+  if (request.path != "/status") co_return admin::Response{.status = 404, .body = "no such page\n"};
+  if (request.method != "GET" && request.method != "HEAD") co_return admin::Response{.status = 405, .body = "GET only\n"};
+  const StatusContents contents{settings_.node_name, settings_.manifest_dir,     source_.pods(),
+                                reconciler_.pods(),  reconciler_.newest_proxy(), source_.counters()};
+  co_return admin::Response{.body = status_page(contents), .content_type = "application/json"};
 }
 
 Task<void> App::run(StopToken stop) {
@@ -76,6 +94,7 @@ Task<void> App::run(StopToken stop) {
   const admin::Handler numbers = [this](admin::Request request, StopToken until) {
     return server_.metrics_request(std::move(request), until);
   };
+  const admin::Handler status = [this](admin::Request request, StopToken) { return admin_request(std::move(request)); };
   const auto options = [this](const char* name) {
     admin::ServerOptions made;
     made.name = name;
@@ -86,6 +105,7 @@ Task<void> App::run(StopToken stop) {
   scope.spawn(admin::serve(loop, std::move(log_), lines, options("plugin-log"), scope.token()));
   scope.spawn(admin::serve(loop, std::move(probes_), probe, options("probes"), scope.token()));
   if (numbers_) scope.spawn(admin::serve(loop, std::move(numbers_), numbers, options("metrics"), scope.token()));
+  if (admin_) scope.spawn(admin::serve(loop, std::move(admin_), status, options("admin"), scope.token()));
   server_.set_ready(true);
   co_await reconciler_.run(stop);
   server_.set_ready(false);

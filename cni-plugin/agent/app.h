@@ -43,6 +43,9 @@ class App {
 
  private:
   Result<io::ListenerPtr> listen_on(std::uint16_t port);
+  Result<io::ListenerPtr> listen_on_loopback(std::uint16_t port);
+  // GET /status, for those who may enter our network namespace.
+  Task<admin::Response> admin_request(admin::Request request);
 
   const Platform platform_;
   const Settings settings_;
@@ -51,7 +54,7 @@ class App {
   Reconciler reconciler_;
   FolderPods source_;
   PluginServer server_;
-  io::ListenerPtr events_, log_, probes_, numbers_;
+  io::ListenerPtr events_, log_, probes_, numbers_, admin_;
 };
 
 }  // namespace weft::cni::agent

@@ -1,13 +1,9 @@
 #include "cni-plugin/agent/plugin_server.h"
 
-#include <nlohmann/json.hpp>
-
 #include "lib/base/log.h"
 
 namespace weft::cni::agent {
 namespace {
-
-using nlohmann::json;
 
 constexpr const char* kTarget = "agent";
 constexpr const char* kPluginTarget = "cni-plugin";
@@ -26,20 +22,6 @@ void say(const PluginLine& line) {
   log::write(line.level, kPluginTarget, line.message, fields.data(), fields.size());
 }
 
-json describe(const PodRecord& pod, zds::LinkId newest) {
-  json row;
-  row["uid"] = pod.info.uid;
-  row["pod"] = pod.info.full_name();
-  row["wanted"] = pod.wish == Wish::kIn ? "in" : pod.wish == Wish::kOut ? "out" : "gone";
-  row["why"] = pod.info.reason;
-  row["namespace"] = pod.netns ? pod.netns->path : "";
-  row["rules"] = pod.rules == Rules::kPresent ? "present" : pod.rules == Rules::kUnknown ? "unknown" : "absent";
-  row["served"] = pod.served_by(newest);
-  row["next"] = to_string(next_step(pod, newest));
-  row["error"] = pod.error;
-  return row;
-}
-
 }  // namespace
 
 PluginServer::PluginServer(Loop& loop, PodSource& source, PodNetwork& network, Reconciler& reconciler, Metrics& metrics,
@@ -47,11 +29,6 @@ PluginServer::PluginServer(Loop& loop, PodSource& source, PodNetwork& network, R
     : loop_(loop), source_(source), network_(network), reconciler_(reconciler), metrics_(metrics), host_(std::move(host)) {}
 
 Task<admin::Response> PluginServer::plugin_request(admin::Request request, StopToken stop) {
-  if (request.path == "/pods" && request.method == "GET") {
-    auto page = answer(200, pods_page());
-    page.content_type = "application/json";
-    co_return page;
-  }
   if (request.path != "/cmdadd") co_return answer(404, "no such page\n");
   if (request.method != "POST") co_return answer(405, "POST only\n");
   int status = 200;
@@ -98,12 +75,6 @@ Task<Result<PodInfo>> PluginServer::look_up(std::string namespace_name, std::str
     auto slept = co_await sleep_for(loop_, kLookPause, stop);
     if (!slept) co_return fail(ErrorCode::kTimeout, "no such pod on this node yet");
   }
-}
-
-std::string PluginServer::pods_page() const {
-  auto rows = json::array();
-  for (const auto& [uid, pod] : reconciler_.pods()) rows.push_back(describe(*pod, reconciler_.newest_proxy()));
-  return rows.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
 Task<admin::Response> PluginServer::log_request(admin::Request request, StopToken) {

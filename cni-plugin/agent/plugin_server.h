@@ -1,11 +1,8 @@
 // What the node agent answers: the CNI plugin on its Unix sockets, probes and Prometheus over TCP.
 //
 //   pluginevent.sock  POST /cmdadd   enrol a pod; 200 when a proxy serves it, 400 for a bad body, 500 with the reason
-//   otherwise
-//                     GET  /pods     every pod that concerns us, as it is and as it should be, for people
-//   log.sock          POST /log      lines of the plugin, written to our log
-//   READINESS_PORT    GET  /healthz, /readyz
-//   MONITORING_PORT   GET  /metrics
+//   otherwise log.sock          POST /log      lines of the plugin, written to our log READINESS_PORT    GET  /healthz,
+//   /readyz MONITORING_PORT   GET  /metrics
 //
 // Thread: the loop's.
 #pragma once
@@ -45,7 +42,6 @@ class PluginServer {
   Task<Result<void>> enrol(AddEvent event, StopToken stop);
   // A copy of what the source knows of the pod, once it knows it and wants it.
   Task<Result<PodInfo>> look_up(std::string namespace_name, std::string name, StopToken stop);
-  std::string pods_page() const;
 
   Loop& loop_;
   PodSource& source_;

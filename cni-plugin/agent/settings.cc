@@ -21,6 +21,7 @@ const char* const kHelp =
     "  CNI_AGENT_RUN_DIR            the CNI plugin's sockets            [/var/run/istio-cni]\n"
     "  ZTUNNEL_UDS_ADDRESS          socket for node proxies             [/var/run/ztunnel/ztunnel.sock]\n"
     "  MONITORING_PORT              /metrics; 0: none                   [15014]\n"
+    "  ADMIN_PORT                   /status, on loopback only; 0: none  [15015]\n"
     "  READINESS_PORT               /readyz and /healthz                [8000]\n"
     "  EXCLUDE_NAMESPACES           namespaces left out, comma-separated\n"
     "  POD_NAMESPACE                the agent's own namespace           [istio-system]\n"
@@ -224,6 +225,7 @@ Result<Settings> load_settings(const Environment& environment, const std::vector
   reader.text("CNI_AGENT_RUN_DIR", settings.run_dir);
   reader.text("ZTUNNEL_UDS_ADDRESS", settings.zds_path);
   reader.port("MONITORING_PORT", settings.monitoring_port, true);
+  reader.port("ADMIN_PORT", settings.admin_port, true);
   reader.port("READINESS_PORT", settings.readiness_port, false);
   if (const auto* names = reader.find("EXCLUDE_NAMESPACES")) {
     for (const auto name : split(*names, ',')) settings.excluded_namespaces.emplace(name);

@@ -20,6 +20,7 @@ struct Settings {
   std::string run_dir = "/var/run/istio-cni";              // CNI_AGENT_RUN_DIR
   std::string zds_path = "/var/run/ztunnel/ztunnel.sock";  // ZTUNNEL_UDS_ADDRESS
   std::uint16_t monitoring_port = 15014;                   // MONITORING_PORT; 0 or less: none
+  std::uint16_t admin_port = 15015;                        // ADMIN_PORT, on loopback; 0 or less: none
   std::uint16_t readiness_port = 8000;                     // READINESS_PORT
   std::set<std::string> excluded_namespaces;               // EXCLUDE_NAMESPACES, comma-separated
   std::string pod_namespace = "istio-system";              // POD_NAMESPACE, the agent's own

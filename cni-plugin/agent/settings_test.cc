@@ -16,6 +16,7 @@ TEST_CASE("defaults are istio-cni's") {
   CHECK(settings->run_dir == "/var/run/istio-cni");
   CHECK(settings->zds_path == "/var/run/ztunnel/ztunnel.sock");
   CHECK(settings->monitoring_port == 15014);
+  CHECK(settings->admin_port == 15015);
   CHECK(settings->readiness_port == 8000);
   CHECK(settings->enablement.size() == 2);
   CHECK(settings->ipv6);
@@ -28,6 +29,7 @@ TEST_CASE("defaults are istio-cni's") {
 
 TEST_CASE("everything that is wrong is said at once") {
   const auto settings = load_settings({{"MONITORING_PORT", "70000"},
+                                       {"ADMIN_PORT", "x"},
                                        {"READINESS_PORT", "0"},
                                        {"AMBIENT_IPV6", "yes"},
                                        {"NATIVE_NFTABLES", "nft"},
@@ -37,7 +39,7 @@ TEST_CASE("everything that is wrong is said at once") {
                                        {"AMBIENT_ENABLEMENT_SELECTOR", "{}"}},
                                       {"--wrong"});
   REQUIRE_FALSE(settings);
-  for (const auto* name : {"NODE_NAME", "MANIFEST_DIR", "MONITORING_PORT", "READINESS_PORT", "AMBIENT_IPV6",
+  for (const auto* name : {"NODE_NAME", "MANIFEST_DIR", "MONITORING_PORT", "ADMIN_PORT is", "READINESS_PORT", "AMBIENT_IPV6",
                            "NATIVE_NFTABLES", "FORCE_IPTABLES_BINARY is neither legacy nor nft", "HOST_PROBE_SNAT_IP is",
                            "HOST_PROBE_SNAT_IPV6 is", "AMBIENT_ENABLEMENT_SELECTOR", "--wrong"}) {
     INFO(name);
@@ -49,6 +51,7 @@ TEST_CASE("values are read") {
   auto environment = kLeast;
   environment["EXCLUDE_NAMESPACES"] = "kube-system, ,other";
   environment["MONITORING_PORT"] = "-1";
+  environment["ADMIN_PORT"] = "0";
   environment["AMBIENT_IPV6"] = "F";
   environment["NATIVE_NFTABLES"] = "true";
   environment["FORCE_IPTABLES_BINARY"] = "legacy";
@@ -62,6 +65,7 @@ TEST_CASE("values are read") {
   REQUIRE(settings);
   CHECK(settings->excluded_namespaces == std::set<std::string>{"kube-system", "other"});
   CHECK(settings->monitoring_port == 0);
+  CHECK(settings->admin_port == 0);
   CHECK_FALSE(settings->ipv6);
   CHECK(settings->native_nftables);
   CHECK(settings->force_iptables == redirect::IptablesVariant::kLegacy);

@@ -191,6 +191,16 @@ class Program(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout), (2, ""))
         self.assertIn("cannot reach the node for POST /explain at " + address, done.stderr)
 
+    def test_the_status_of_a_node_that_cannot_be_reached_says_what_to_do(self):
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            address = "127.0.0.1:%d" % closed.getsockname()[1]
+        done = subprocess.run([WEFTCTL, "status", "--admin", address, "--agent", address], stdout=subprocess.PIPE, text=True,
+                              timeout=60)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("cannot reach the node for GET /status at %s" % address, done.stdout)
+        self.assertIn("kubectl port-forward", done.stdout)
+        self.assertNotIn("\033", done.stdout)
+
     def test_a_node_is_sent_what_came_and_asked_again_for_answers_it_left_out(self):
         sent = []
 
@@ -218,21 +228,25 @@ class Program(unittest.TestCase):
     def test_a_wrong_command_line_is_a_usage_error(self):
         for words in ([], ["explain"], ["analyze"], ["analyze", "-o", "xml", "x"], ["completion", "tcsh"], ["nonsense"],
                       ["explain", "--admin", "a:0"], ["explain", "--admin", "a", "--manifests", "x"],
-                      ["explain", "--admin", "a", "-n", "x"]):
+                      ["explain", "--admin", "a", "-n", "x"], ["status", "x"], ["status", "-o", "yaml"],
+                      ["status", "--admin", "a:b"], ["status", "--agent", "a", "--agent", "b"]):
             done = subprocess.run([WEFTCTL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
             self.assertEqual(done.returncode, 64, words)
             self.assertTrue(done.stderr, words)
 
     def test_help_has_examples_and_bash_takes_the_completion(self):
-        for words in (["--help"], ["analyze", "--help"], ["explain", "--help"], ["completion", "--help"]):
+        for words in (["--help"], ["analyze", "--help"], ["explain", "--help"], ["status", "--help"], ["completion", "--help"]):
             done = subprocess.run([WEFTCTL, *words], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
             self.assertIn("\nExample", done.stdout)
         script = subprocess.run([WEFTCTL, "completion", "bash"], stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
         asked = script + "COMP_WORDS=(weftctl analyze --output ''); COMP_CWORD=3; _weftctl; echo \"${COMPREPLY[*]}\"\n" \
             "COMP_WORDS=(weftctl ''); COMP_CWORD=1; _weftctl; echo \"${COMPREPLY[*]}\"\n"
+        asked += "COMP_WORDS=(weftctl status --a); COMP_CWORD=2; _weftctl; echo \"${COMPREPLY[*]}\"\n" \
+            "COMP_WORDS=(weftctl status -o ''); COMP_CWORD=3; _weftctl; echo \"${COMPREPLY[*]}\"\n"
         done = subprocess.run(["bash", "-c", asked], stdout=subprocess.PIPE, text=True, check=True, timeout=60)
         self.assertEqual(done.stdout.splitlines()[0], "text json")
-        self.assertIn("analyze explain completion", done.stdout)
+        self.assertIn("analyze explain status completion", done.stdout)
+        self.assertEqual(done.stdout.splitlines()[2:], ["--admin --agent", "text json"])
 
 
 def main():

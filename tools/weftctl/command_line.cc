@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "tools/weftctl/completion.h"
+#include "tools/weftctl/status.h"
 
 namespace weft::ctl {
 namespace {
@@ -17,6 +18,7 @@ constexpr const char* kExamples =
     "\\\n"
     "    | weftctl explain --manifests deploy/         # would it be let in, and why\n"
     "  weftctl explain --admin 127.0.0.1 < asked.jsonl # the same of a running node\n"
+    "  weftctl status                                  # how this node is\n"
     "  source <(weftctl completion bash)               # complete commands in this shell\n"
     "\nThe interface is stable: docs/weftctl.md. A wrong command line exits with 64.\n";
 
@@ -48,6 +50,16 @@ constexpr const char* kExplainExamples =
     "Exit status: 0 at the end of the requests, 2 when the manifests cannot be read or the node does not answer,\n"
     "64 for a wrong command line.\n";
 
+constexpr const char* kStatusExamples =
+    "\nExamples:\n"
+    "  weftctl status                                  # of the node it runs on\n"
+    "  weftctl status --admin 10.0.0.1 --admin 10.0.0.2\n"
+    "  weftctl status --admin localhost:25000 --agent localhost:25015    # brought here by kubectl port-forward\n"
+    "  weftctl status -o json | jq '.nodes[].problems'\n"
+    "\nEach --agent belongs to the --admin at its place; without one the agent is asked at the same host, port 15015.\n"
+    "Both ports are open to their node's loopback only.\n"
+    "Exit status: 0 all is well, 1 something is to be seen to, 2 a node could not be asked, 64 for a wrong command line.\n";
+
 void add_mesh_options(CLI::App& command, std::string& default_namespace, translate::Options& options) {
   command.add_option("-n,--namespace", default_namespace, "namespace of objects that name none")
       ->type_name("NAMESPACE")
@@ -69,6 +81,21 @@ void add_mesh_options(CLI::App& command, std::string& default_namespace, transla
           "leave them out as Istio does, or deny without regard to them")
       ->check(CLI::IsMember({"ignore", "deny"}))
       ->default_str("ignore");
+}
+
+Result<std::vector<std::pair<NodeAddress, NodeAddress>>> pair_nodes(const std::vector<std::string>& admins,
+                                                                    const std::vector<std::string>& agents) {
+  if (agents.size() > admins.size()) return fail(ErrorCode::kInvalidArgument, "more --agent than --admin");
+  std::vector<std::pair<NodeAddress, NodeAddress>> nodes;
+  for (std::size_t i = 0; i < admins.size(); ++i) {
+    WEFT_TRY(auto admin, parse_node_address(admins[i], kAdminPort));
+    NodeAddress agent{admin.host, kAgentPort};
+    if (i < agents.size()) {
+      WEFT_TRY(agent, parse_node_address(agents[i], kAgentPort));
+    }
+    nodes.emplace_back(std::move(admin), std::move(agent));
+  }
+  return nodes;
 }
 
 // As CLI11 takes it: empty when it is one.
@@ -107,6 +134,22 @@ std::expected<Command, int> read_command_line(int argc, char** argv, Colour colo
                            ->check([](const std::string& text) { return address_problem(text, kAdminPort); });
   for (auto* option : offline_options) admin_option->excludes(option);
 
+  StatusOptions status;
+  std::vector<std::string> admins, agents;
+  auto* status_command = app.add_subcommand("status", "tell how nodes are: pods, certificates, mesh, what is to be seen to");
+  status_command->footer(kStatusExamples);
+  status_command->add_option("--admin", admins, "admin addresses of nodes' ztunnels; default: 127.0.0.1")
+      ->type_name("HOST[:PORT]")
+      ->allow_extra_args(false)
+      ->check([](const std::string& text) { return address_problem(text, kAdminPort); });
+  status_command->add_option("--agent", agents, "admin addresses of their agents")
+      ->type_name("HOST[:PORT]")
+      ->allow_extra_args(false)
+      ->check([](const std::string& text) { return address_problem(text, kAgentPort); });
+  status_command->add_option("-o,--output", format, "tables for people, or an object for programs")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+
   std::string shell;
   auto* completion_command = app.add_subcommand("completion", "print what a shell needs to complete weftctl's words");
   completion_command->footer("\nExample:\n  source <(weftctl completion bash)\n");
@@ -116,6 +159,10 @@ std::expected<Command, int> read_command_line(int argc, char** argv, Colour colo
     app.parse(argc, argv);
     if (explain_command->parsed() && explain.manifests.empty() && admin.empty())
       throw CLI::RequiredError("--manifests or --admin");
+    if (admins.empty()) admins.push_back("127.0.0.1");
+    auto nodes = pair_nodes(admins, agents);
+    if (!nodes) throw CLI::ValidationError(nodes.error().message());
+    status.nodes = std::move(*nodes);
   } catch (const CLI::ParseError& end) {
     return std::unexpected(app.exit(end) == 0 ? 0 : kExitUsage);
   }
@@ -123,6 +170,11 @@ std::expected<Command, int> read_command_line(int argc, char** argv, Colour colo
   if (explain_command->parsed()) {
     if (!admin.empty()) explain.admin = *parse_node_address(admin, kAdminPort);
     return explain;
+  }
+  if (status_command->parsed()) {
+    status.format = format == "json" ? Format::kJson : Format::kText;
+    status.colour = colour;
+    return status;
   }
   analyze.format = format == "json" ? Format::kJson : Format::kText;
   analyze.colour = colour;

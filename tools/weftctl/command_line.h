@@ -33,12 +33,18 @@ struct ExplainOptions {
   translate::Options translate;
 };
 
+struct StatusOptions {
+  std::vector<std::pair<NodeAddress, NodeAddress>> nodes;  // of ztunnel and agent; never empty
+  Format format = Format::kText;
+  Colour colour = Colour::kNo;
+};
+
 // A text to print as it is: completion, version.
 struct Print {
   std::string text;
 };
 
-using Command = std::variant<AnalyzeOptions, ExplainOptions, Print>;
+using Command = std::variant<AnalyzeOptions, ExplainOptions, StatusOptions, Print>;
 
 // An exit status instead when there is nothing to do: 0 after help, kExitUsage after a wrong command line; what is to be
 // said was printed then. `colour`: whether standard output is a terminal that takes it.

@@ -18,6 +18,7 @@
 #include "tools/weftctl/command_line.h"
 #include "tools/weftctl/inventory.h"
 #include "tools/weftctl/lines.h"
+#include "tools/weftctl/status_text.h"
 
 using namespace weft;
 
@@ -104,6 +105,14 @@ int explain_manifests(io::Files& files, const ctl::ExplainOptions& options) {
   return 0;
 }
 
+int status(asio::Loop& loop, io::Network& network, io::Resolver& resolver, const ctl::StatusOptions& options) {
+  std::vector<ctl::NodeStatus> nodes;
+  for (const auto& [proxy, agent] : options.nodes)
+    nodes.push_back(ctl::judge_status(run(loop, ctl::ask_status(loop, network, resolver, proxy, agent))));
+  const bool json = options.format == ctl::Format::kJson;
+  return print(json ? ctl::status_json(nodes) : ctl::status_text(nodes, options.colour), ctl::exit_status_of(nodes));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -120,6 +129,7 @@ int main(int argc, char** argv) {
     ctl::Node node(loop, *network, resolver, *options->admin);
     return explain_live(loop, node);
   }
+  if (const auto* options = std::get_if<ctl::StatusOptions>(&*command)) return status(loop, *network, resolver, *options);
   const auto analysis = ctl::analyze(files, std::get<ctl::AnalyzeOptions>(*command));
   return print(analysis.text, analysis.exit_status);
 }
