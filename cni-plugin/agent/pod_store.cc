@@ -18,7 +18,12 @@ std::string_view to_string(Step step) {
 }
 
 Step next_step(const PodRecord& pod, zds::LinkId newest) {
-  if (pod.wish == Wish::kOut && pod.rules != Rules::kAbsent) return pod.netns ? Step::kRelease : Step::kFind;
+  if (pod.wish == Wish::kOut && pod.rules != Rules::kAbsent) {
+    if (!pod.netns) return Step::kFind;
+    // The proxy ends the connections it carries while their ends still hear of it: without the rules nobody turns the
+    // addresses back, and who waits for an answer would wait for ever. A proxy that does not answer delays nothing.
+    return pod.told && pod.failures == 0 ? Step::kRevoke : Step::kRelease;
+  }
   if (pod.wish != Wish::kIn) {
     if (pod.enrolled_before || !pod.probed.empty()) return Step::kUnexempt;
     return pod.told ? Step::kRevoke : Step::kForget;

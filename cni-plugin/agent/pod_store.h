@@ -2,7 +2,7 @@
 //
 //   wanted in:   find its namespace -> redirect it -> announce it to the node proxy -> exempt its health probes
 //                (announced before it is redirected where the pod runs already)
-//   wanted out:  find its namespace -> take the rules away -> as gone
+//   wanted out:  find its namespace -> tell the proxies -> take the rules away -> as gone
 //   gone:        end the exemption -> tell the proxies -> forget it
 //
 // A pod is known while it is wanted in, and afterwards until everything about it is undone; the rest is not stored. What a

@@ -57,6 +57,24 @@ def unlabel(mesh):
     expect(mesh.applications() == before, "a pod was restarted")
 
 
+@case("connections of a pod that leaves the mesh end at once instead of hanging, and new ones work")
+def leave_with_connections(mesh):
+    mesh.eventually("production/client", "http://web.production/", 200)
+    vip = mesh.find("Service", "web")["spec"]["clusterIP"]
+    open_ones = [mesh.connect("production/client", *to) for to in ((mesh.ips("production/httpbin")[0], 8080), (vip, 80))]
+    for connection in open_ones:
+        expect("200" in get(connection), "a connection does not work before")
+        connection.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+    mesh.label("production", None)
+    for connection in open_ones:
+        connection.settimeout(20)
+        outcome = get(connection, None)
+        expect("closed" in outcome and "timed out" not in outcome, "who waits for an answer: " + outcome)
+        connection.close()
+    mesh.eventually("production/client", "http://web.production/", 200)
+    mesh.reset()
+
+
 def extra_pod(name, labels="", annotations=""):
     return ("apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: production, labels: {app: extra%s}%s}\n"
             "spec: {nodeName: node-a, containers: [{name: app, ports: [{containerPort: 8080}]}]}\n" % (name, labels, annotations))
