@@ -29,12 +29,14 @@ bool is_header(const std::string& name, const std::string& value) {
   return !name.empty();
 }
 
-std::string serialize(const std::string& csr, const std::string& identity, Duration life) {
+std::string serialize(const std::string& csr, const std::string& identity, const CaClientOptions& options) {
   istio::v1::auth::IstioCertificateRequest message;
   message.set_csr(csr);
-  message.set_validity_duration(std::chrono::duration_cast<std::chrono::seconds>(life).count());
-  auto& fields = *message.mutable_metadata()->mutable_fields();
-  fields["ImpersonatedIdentity"].set_string_value(identity);
+  message.set_validity_duration(std::chrono::duration_cast<std::chrono::seconds>(options.certificate_life).count());
+  if (options.impersonates) {
+    auto& fields = *message.mutable_metadata()->mutable_fields();
+    fields["ImpersonatedIdentity"].set_string_value(identity);
+  }
   return message.SerializeAsString();
 }
 
@@ -66,7 +68,7 @@ CaClient::CaClient(Loop& loop, io::Network& network, io::Resolver& resolver, Tru
       context_(fail(ErrorCode::kUnavailable, "root certificate: not read yet")),
       watch_(roots_.watch([this] { roots_changed_ = true; })),
       dialer_(loop, network, resolver, address, [this] { return context_; },
-              {.alternative_host = options_.alternative_host}),
+              {.alternative_host = options_.alternative_host, .mark = options_.mark}),
       channel_(loop, [this](StopToken stop) { return dialer_.dial(std::move(stop)); },
                {.authority = address.authority, .scheme = secure_ ? "https" : "http", .http2 = control_plane_settings()}) {}
 
@@ -112,7 +114,7 @@ Task<Result<CredentialsPtr>> CaClient::fetch(model::Identity identity, std::uint
     call.metadata.emplace_back("authorization", std::move(**authorization));
     call.metadata.emplace_back("clusterid", options_.cluster_id);
   }
-  auto request = serialize(*csr, name, options_.certificate_life);
+  auto request = serialize(*csr, name, options_);
   auto reply = co_await channel_.unary(std::string(kMethod), std::move(request), std::move(call), std::move(stop));
   if (!reply.status.ok()) co_return fail(signing_error(reply.status));
 

@@ -26,7 +26,11 @@ struct CaClientOptions {
   std::string cluster_id = "Kubernetes";               // sent as `clusterid` beside the token
   http2::Headers headers;                              // CA_HEADER_<name>, names lower-case
   Duration certificate_life = std::chrono::hours(24);  // SECRET_TTL, asked for; the authority may give less
-  tls::ContextOptions tls;                             // its alpn is "h2"
+  // Whether the authority is told beside the request for whom it is, as by a proxy of many pods; a proxy of one is known by
+  // its token. The answer must name the identity asked for either way.
+  bool impersonates = true;
+  std::uint32_t mark = 0;   // SO_MARK of connections to the authority, 0 for none
+  tls::ContextOptions tls;  // its alpn is "h2"
 };
 
 class CaClient final : public CertificateSource {

@@ -147,6 +147,17 @@ TEST_CASE("a certificate is asked for as ztunnel does and checked before it is u
   CHECK(rig.listener.counters().accepted == 1);
 }
 
+TEST_CASE("a proxy of one workload does not say for whom it asks, and takes no certificate of another") {
+  Rig rig;
+  rig.make_client({.address = "https://ca.test:15012", .impersonates = false});
+  REQUIRE(rig.fetch());
+  CHECK(!rig.request.has_metadata());
+  rig.issue_for = "spiffe://cluster.local/ns/shop/sa/other";
+  const auto other = rig.fetch();
+  REQUIRE(!other);
+  CHECK(other.error().message() == "did not find expected SAN: " + kCart);
+}
+
 TEST_CASE("an authority that is not the one named is not asked anything") {
   Rig rig;
   rig.make_client({.address = "https://10.0.0.9:15012"});

@@ -10,6 +10,13 @@ namespace {
 
 constexpr const char* kTarget = "app";
 
+zds::Pod pod_of(const WorkloadName& w) {
+  return {.uid = w.namespace_name + "/" + w.name,
+          .name = w.name,
+          .namespace_name = w.namespace_name,
+          .service_account = w.service_account};
+}
+
 }  // namespace
 
 App::App(Settings settings, Surroundings surroundings)
@@ -34,7 +41,7 @@ Task<int> App::run(StopToken stop) {
   if (started) {
     state.release();
     proxy.release();
-    agent_scope_.spawn(take_pods());
+    if (agent_) agent_scope_.spawn(take_pods());
     auto asked = co_await end_asked_.wait(stop);
     (void)asked;
   } else {
@@ -57,12 +64,18 @@ Result<void> App::prepare_certificates() {
   options.cluster_id = settings_.cluster_id;
   options.headers = settings_.ca_headers;
   options.certificate_life = settings_.secret_ttl;
+  options.impersonates = settings_.mode == ProxyMode::kShared;
+  // In a namespace whose traffic is redirected to us we would call the authority through ourselves, and a drain would wait
+  // for that connection.
+  if (settings_.mode == ProxyMode::kDedicated) options.mark = settings_.packet_mark;
   options.tls.tls12 = settings_.tls12_enabled;
   options.tls.post_quantum_only = settings_.post_quantum_only;
   WEFT_TRY(authority_, certs::CaClient::create(loop_, around_.network, around_.resolver, std::move(roots), std::move(token),
                                                std::move(options)));
   secrets_ = std::make_unique<certs::SecretManager>(loop_, *authority_);
-  identities_ = std::make_unique<Identities>(loop_, *secrets_, settings_.node_name);
+  // A proxy of one workload asks for its certificate when it is needed, and for nobody else's.
+  const std::string node = settings_.mode == ProxyMode::kShared ? settings_.node_name : "";
+  identities_ = std::make_unique<Identities>(loop_, *secrets_, node);
   return {};
 }
 
@@ -78,6 +91,7 @@ void App::place_workers() {
     workers_.push_back(std::make_unique<Worker>(seat.loop, seat.networks, settings_, *identities_, traffic_));
     workers.push_back(workers_.back().get());
   }
+  if (settings_.mode == ProxyMode::kDedicated) return;
   pods_ = std::make_unique<Pods>(loop_, std::move(workers), readiness_, registry_);
   agent_ = std::make_unique<zds::Client>(loop_, around_.packets, *pods_, settings_.inpod_uds);
 }
@@ -90,14 +104,25 @@ Task<void> App::follow_mesh() {
 }
 
 Task<Result<void>> App::start_own_proxy() {
-  if (!settings_.has_own_identity()) co_return Result<void>{};
-  Worker& home = *workers_.front();
-  const zds::Pod self{.uid = settings_.pod_namespace + "/" + settings_.pod_name,
-                      .name = settings_.pod_name,
-                      .namespace_name = settings_.pod_namespace,
-                      .service_account = settings_.service_account};
-  auto started = co_await call_on<Result<void>>(loop_, home.loop(),
-                                                [&home, &self] { return home.start_own(self, own_statistics_kind()); });
+  if (settings_.mode == ProxyMode::kDedicated) {
+    const auto pod = pod_of(settings_.workload);
+    for (auto& worker : workers_) {
+      const auto kind = dedicated_kind(settings_, worker == workers_.front());
+      auto started = co_await start_on(*worker, pod, kind);
+      if (!started) co_return started;
+    }
+  } else if (settings_.has_own_identity()) {
+    const auto pod = pod_of({settings_.pod_namespace, settings_.pod_name, settings_.service_account});
+    const auto kind = own_statistics_kind();
+    auto started = co_await start_on(*workers_.front(), pod, kind);
+    co_return started;
+  }
+  co_return Result<void>{};
+}
+
+Task<Result<void>> App::start_on(Worker& worker, const zds::Pod& pod, const ProxyKind& kind) {
+  auto started =
+      co_await call_on<Result<void>>(loop_, worker.loop(), [&worker, &pod, &kind] { return worker.start_own(pod, kind); });
   co_return started;
 }
 

@@ -60,6 +60,7 @@ class App {
   Result<void> serve_admin();
   Task<void> follow_mesh();
   Task<Result<void>> start_own_proxy();
+  Task<Result<void>> start_on(Worker& worker, const zds::Pod& pod, const ProxyKind& kind);
   Task<void> shut_down();
 
   Task<void> take_pods();
@@ -88,7 +89,7 @@ class App {
   std::unique_ptr<Identities> identities_;
   std::unique_ptr<Mesh> mesh_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::unique_ptr<Pods> pods_;
+  std::unique_ptr<Pods> pods_;  // these two in shared mode
   std::unique_ptr<zds::Client> agent_;
 
   Event end_asked_{loop_};

@@ -60,10 +60,11 @@ Task<void> serve(asio::Loop& loop, App& app, runtime::ShutdownSignals& signals, 
 
 // What the kernel must let us do, found out before anything is opened.
 Result<void> check_capabilities(const Settings& settings) {
-  auto allowed = linux::check_enter_network_namespace();
+  const bool shared = settings.mode == ProxyMode::kShared;
+  auto allowed = shared ? linux::check_enter_network_namespace() : Result<void>{};
   if (allowed && settings.packet_mark != 0) allowed = linux::check_socket_mark();
-  if (!allowed) return fail(std::move(allowed).error().within("failed to start workload proxy manager"));
-  return {};
+  if (!allowed && shared) return fail(std::move(allowed).error().within("failed to start workload proxy manager"));
+  return allowed;
 }
 
 int start_failed(const Error& error) {

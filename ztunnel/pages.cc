@@ -149,10 +149,14 @@ Task<admin::Response> App::answer_admin(admin::Request request, StopToken stop) 
 }
 
 Task<admin::Response> App::dump_config(StopToken stop) {
-  auto pods = co_await pods_->describe(std::move(stop));
-  if (!pods) co_return admin::Response{.status = 503, .body = pods.error().message() + "\n"};
+  std::optional<std::vector<PodState>> pods;
+  if (pods_) {
+    auto described = co_await pods_->describe(std::move(stop));
+    if (!described) co_return admin::Response{.status = 503, .body = described.error().message() + "\n"};
+    pods = std::move(*described);
+  }
   const dump::Contents contents{mesh_->published().current(), mesh_->local_config(), build_info(settings_.istio_version),
-                                secrets_->entries(), std::move(*pods)};
+                                secrets_->entries(), std::move(pods)};
   co_return admin::Response{.body = dump::config_dump(settings_, contents), .content_type = "application/json"};
 }
 

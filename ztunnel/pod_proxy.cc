@@ -43,7 +43,7 @@ Result<io::ListenerPtr> PodProxy::listen(std::uint16_t port, const char* compone
   const Settings& set = settings();
   const bool is_tunnel_port = port == kHbonePort;
   const io::ListenOptions options{.mark = kind_.listen_mark,
-                                  .reuse_port = kind_.reuse_port,
+                                  .sharing = kind_.sharing,
                                   .backlog = kListenBacklog,
                                   .keepalive = is_tunnel_port ? std::nullopt : set.keepalive,
                                   .want_original_destination = !is_tunnel_port};
@@ -87,9 +87,11 @@ Task<void> PodProxy::accept_all(io::Listener& listener, Serve serve) {
 }
 
 Task<void> PodProxy::leave_ports() {
-  for (auto& listener : listeners_) listener->yield_port();
-  auto waited = co_await sleep_for(loop(), std::min(kHandshakeGrace, settings().termination_deadline), scope_.token());
-  (void)waited;
+  if (kind_.sharing == io::PortSharing::kShared) {  // else no newer proxy can be there
+    for (auto& listener : listeners_) listener->yield_port();
+    auto waited = co_await sleep_for(loop(), std::min(kHandshakeGrace, settings().termination_deadline), scope_.token());
+    (void)waited;
+  }
   for (auto& listener : listeners_) listener->finish();
 }
 

@@ -219,7 +219,9 @@ TEST_CASE("listeners of two proxies share a port only when both may") {
     auto settings = MeshWorld::make_settings();
     settings.inpod_port_reuse = reuse;
     PodsWorld node(settings);
-    auto older = node.network_of(*node.host).listen({IpAddress::any(true), kOutboundPort}, {.reuse_port = true}).value();
+    auto older = node.network_of(*node.host)
+                     .listen({IpAddress::any(true), kOutboundPort}, {.sharing = io::PortSharing::kShared})
+                     .value();
     CHECK(node.add(*node.host).has_value() == reuse);
   }
 }

@@ -39,8 +39,9 @@ constexpr std::int64_t kKeepaliveRetriesMax = 127;
 
 constexpr Setting kTable[] = {
     boolean("ENABLE_PROXY", "true", "Run the proxy. There is nothing else to run yet, so false is an error.", "proxy"),
-    text("PROXY_MODE", "shared", "One proxy for the pods of a node. \"dedicated\" is not built yet."),
-    text("PROXY_WORKLOAD_INFO", "", "Of dedicated mode; not read."),
+    text("PROXY_MODE", "shared",
+         "shared: a proxy for the pods of a node. dedicated: for one workload, in this process's own network namespace."),
+    text("PROXY_WORKLOAD_INFO", "", "Whom dedicated mode serves, namespace/name/service-account; needed there."),
 
     text("NODE_NAME", "", "The node this proxy serves. Unset: every workload counts as local.", "localNode"),
     text("NETWORK", "", "Network of this node."),
@@ -114,7 +115,9 @@ constexpr Setting kTable[] = {
     text("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "Socket of the node agent.", "inpodUds"),
     boolean("INPOD_PORT_REUSE", "true", "SO_REUSEPORT on listeners inside pods, which lets two proxies overlap.",
             "inpodPortReuse"),
-    number("PACKET_MARK", "1337", 0, 0xffffffff, "SO_MARK of our sockets inside pods; 0 for none."),
+    number(
+        "PACKET_MARK", "1337", 0, 0xffffffff,
+        "SO_MARK of our sockets inside pods; 0 for none. Dedicated mode marks only what it dials, and only if this is set."),
     boolean("KEEPALIVE_ENABLED", "true", "TCP keepalive.", "socketConfig.keepaliveEnabled"),
     duration("KEEPALIVE_TIME", "180s", 1s, kKeepaliveMax, "Silence before the first probe; whole seconds count.",
              "socketConfig.keepaliveTime"),

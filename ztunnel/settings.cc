@@ -65,13 +65,30 @@ void load_identity(SettingReader& reader, Settings& settings) {
   if (settings.cluster_domain.empty()) reader.reject("CLUSTER_DOMAIN", "must not be empty");
 }
 
+// Kubernetes names have no slash.
+std::optional<WorkloadName> parse_workload(std::string_view text) {
+  const auto first = text.find('/'), second = text.find('/', first == text.npos ? first : first + 1);
+  if (second == text.npos) return std::nullopt;
+  WorkloadName workload{std::string(text.substr(0, first)), std::string(text.substr(first + 1, second - first - 1)),
+                        std::string(text.substr(second + 1))};
+  const auto good = [](const std::string& part) { return !part.empty() && part.find('/') == part.npos; };
+  if (!good(workload.namespace_name) || !good(workload.name) || !good(workload.service_account)) return std::nullopt;
+  return workload;
+}
+
+void load_mode(SettingReader& reader, Settings& settings) {
+  const auto mode = reader.text("PROXY_MODE");
+  if (mode == "shared") return;
+  if (mode != "dedicated") return reader.reject("PROXY_MODE", "must be shared or dedicated");
+  settings.mode = ProxyMode::kDedicated;
+  if (auto workload = parse_workload(reader.text("PROXY_WORKLOAD_INFO")))
+    settings.workload = std::move(*workload);
+  else
+    reader.reject("PROXY_WORKLOAD_INFO", "dedicated mode needs namespace/name/service-account");
+}
+
 // What upstream can do and we cannot yet is refused, never ignored: a mesh that lacks what was asked for is not safe.
 void refuse_unbuilt(SettingReader& reader, const ProxyConfig& config) {
-  const auto mode = reader.text("PROXY_MODE");
-  if (mode == "dedicated")
-    reader.reject("PROXY_MODE", "dedicated mode is not built yet, only shared");
-  else if (mode != "shared")
-    reader.reject("PROXY_MODE", "must be shared");
   if (!reader.boolean("ENABLE_PROXY")) reader.reject("ENABLE_PROXY", "ztunnel run without any servers enabled");
   if (reader.boolean("UNSTABLE_ENABLE_SOCKS5")) reader.reject("UNSTABLE_ENABLE_SOCKS5", "SOCKS5 is not built yet");
   if (reader.boolean("FAKE_CA")) reader.reject("FAKE_CA", "there is no fake authority in this build; set CA_ADDRESS");
@@ -207,6 +224,7 @@ void load_data_path(SettingReader& reader, Settings& settings) {
   settings.inpod_uds = reader.text("INPOD_UDS");
   settings.inpod_port_reuse = reader.boolean("INPOD_PORT_REUSE");
   settings.packet_mark = unsigned_number(reader, "PACKET_MARK");
+  if (settings.mode == ProxyMode::kDedicated && !reader.is_set("PACKET_MARK")) settings.packet_mark = 0;
   settings.localhost_app_tunnel = reader.boolean("LOCALHOST_APP_TUNNEL");
   settings.response_baggage = reader.boolean("ENABLE_RESPONSE_BAGGAGE");
   settings.ipv6_enabled = reader.boolean("IPV6_ENABLED");
@@ -262,6 +280,7 @@ Result<Settings> load_settings(const std::map<std::string, std::string>& environ
   SettingReader reader(environment);
   Settings settings;
   auto config = load_proxy_config(reader, mesh_config);
+  load_mode(reader, settings);
   refuse_unbuilt(reader, config);
   load_identity(reader, settings);
   load_mesh_source(reader, settings);

@@ -19,10 +19,20 @@ namespace weft::ztunnel {
 // ENABLE_ORIG_SRC: whether connections to the application carry the caller's address.
 enum class OriginalSource { kIfPossible, kRequired, kNever };
 
+// PROXY_MODE: for the pods of a node, which the node agent names, or for one workload in our own network namespace.
+enum class ProxyMode { kShared, kDedicated };
+
+// PROXY_WORKLOAD_INFO, "namespace/name/service-account".
+struct WorkloadName {
+  std::string namespace_name, name, service_account;
+};
+
 // A setting as it was read; nothing: unset, without a default.
 using SettingValue = std::variant<std::monostate, std::string, bool, std::int64_t, Duration>;
 
 struct Settings {
+  ProxyMode mode = ProxyMode::kShared;
+  WorkloadName workload;       // whom we serve in dedicated mode; empty in shared mode
   std::string node_name;       // NODE_NAME; empty: every workload counts as local
   std::string network;         // NETWORK
   std::string cluster_domain;  // CLUSTER_DOMAIN
@@ -63,7 +73,7 @@ struct Settings {
   OriginalSource original_source = OriginalSource::kIfPossible;
   std::string inpod_uds;                   // INPOD_UDS
   bool inpod_port_reuse = true;            // INPOD_PORT_REUSE
-  std::uint32_t packet_mark = 1337;        // SO_MARK, 0 for none
+  std::uint32_t packet_mark = 1337;        // PACKET_MARK: SO_MARK, 0 for none; dedicated mode has none unless it is set
   std::optional<io::Keepalive> keepalive;  // none when KEEPALIVE_ENABLED=false
   bool localhost_app_tunnel = true;        // LOCALHOST_APP_TUNNEL
   bool response_baggage = true;            // ENABLE_RESPONSE_BAGGAGE

@@ -178,10 +178,9 @@ TEST_CASE("a bad value is refused with its name, value and reason") {
   for (const auto& row : {
            Row{"ENABLE_PROXY", "yes", "must be true or false"},
            Row{"ENABLE_PROXY", "false", "ztunnel run without any servers enabled"},
-           Row{"PROXY_MODE", "dedicated", "not built yet"},
+           Row{"PROXY_MODE", "Shared", "must be shared or dedicated"},
            Row{"L7_DENY_AT_L4", "yes", "must be ignore or deny"},
            Row{"ROOT_NAMESPACE", "", "must not be empty"},
-           Row{"PROXY_MODE", "Shared", "must be shared"},
            Row{"XDS_ADDRESS", "https://istiod:15012", "set XDS_ADDRESS to the empty string"},
            Row{"XDS_ON_DEMAND", "true", "no xDS client"},
            Row{"CA_ADDRESS", "", "without an authority"},
@@ -233,8 +232,27 @@ TEST_CASE("a bad value is refused with its name, value and reason") {
   }
 }
 
+TEST_CASE("dedicated mode names its one workload and marks nothing unless told to") {
+  const auto s = good({{"PROXY_MODE", "dedicated"}, {"PROXY_WORKLOAD_INFO", "shop/web-0/web"}});
+  CHECK(s.mode == ProxyMode::kDedicated);
+  CHECK(s.workload.namespace_name == "shop");
+  CHECK(s.workload.name == "web-0");
+  CHECK(s.workload.service_account == "web");
+  CHECK(s.packet_mark == 0);
+  CHECK(good({{"PROXY_MODE", "dedicated"}, {"PROXY_WORKLOAD_INFO", "a/b/c"}, {"PACKET_MARK", "1337"}}).packet_mark == 1337);
+  CHECK(good({{"PROXY_WORKLOAD_INFO", "not read in shared mode"}}).mode == ProxyMode::kShared);
+  CHECK(problems({{"PROXY_MODE", "dedicated"}}).size() == 1);
+  for (const char* bad : {"", "shop", "shop/web-0", "/web-0/web", "shop//web", "shop/web-0/", "shop/web-0/web/more", "//"}) {
+    INFO(bad);
+    const auto lines = problems({{"PROXY_MODE", "dedicated"}, {"PROXY_WORKLOAD_INFO", bad}});
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0] == std::string("invalid env var PROXY_WORKLOAD_INFO=") + bad +
+                          " (dedicated mode needs namespace/name/service-account)");
+  }
+}
+
 TEST_CASE("all bad settings are reported at once, one a line") {
-  const auto lines = problems({{"PROXY_MODE", "dedicated"},
+  const auto lines = problems({{"PROXY_MODE", "single"},
                                {"SECRET_TTL", "soon"},
                                {"IPV6_ENABLED", "1"},
                                {"KEEPALIVE_ENABLED", "false"},

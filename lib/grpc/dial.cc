@@ -111,11 +111,12 @@ Task<Result<io::StreamPtr>> Dialer::connect(StopToken stop) {
     addresses = std::move(*resolved);
   }
   Error last(ErrorCode::kNotFound, "resolve " + address_.host + ": no addresses");
+  const io::ConnectOptions options{.mark = options_.mark, .keepalive = options_.keepalive};
   const Duration share = options_.connect_timeout / static_cast<int>(std::max<std::size_t>(addresses.size(), 1));
   for (const auto& ip : addresses) {
     const SocketAddress target(ip, address_.port);
     Deadline one(loop_, share, stop);
-    auto stream = co_await network_.connect(target, {.keepalive = options_.keepalive}, one.token());
+    auto stream = co_await network_.connect(target, options, one.token());
     if (stream) co_return std::move(*stream);
     last = one.explain(std::move(stream).error(), "connect " + target.to_string());
     if (stop.stop_requested()) break;

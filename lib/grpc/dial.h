@@ -38,6 +38,7 @@ struct DialOptions {
   Duration connect_timeout = std::chrono::seconds(5);
   Duration handshake_timeout = std::chrono::seconds(10);
   io::Keepalive keepalive{.time = std::chrono::seconds(300), .interval = std::chrono::seconds(75), .retries = 9};
+  std::uint32_t mark = 0;  // SO_MARK, 0 for none
 };
 
 class Dialer {

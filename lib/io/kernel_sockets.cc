@@ -61,12 +61,15 @@ Result<Fd> KernelSockets::listening(const SocketAddress& address, const ListenOp
   WEFT_TRY(Fd fd, make_socket(ipv6));
   WEFT_TRY_VOID(linux::set_mark(fd.get(), options.mark));
   if (ipv6 && address.ip().is_unspecified()) WEFT_TRY_VOID(linux::set_dual_stack(fd.get()));
-  WEFT_TRY_VOID(options.reuse_port ? linux::set_reuse_port(fd.get()) : linux::set_reuse_address(fd.get()));
+  const auto sharing = options.sharing;
+  if (sharing != PortSharing::kShared) WEFT_TRY_VOID(linux::set_reuse_address(fd.get()));
+  if (sharing == PortSharing::kShared || sharing == PortSharing::kJoin) WEFT_TRY_VOID(linux::set_reuse_port(fd.get()));
   sockaddr_storage storage;
   const socklen_t size = address.to_sockaddr(storage);
   if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) != 0) {
     return fail_errno(errno, "bind " + address.to_string());
   }
+  if (sharing == PortSharing::kFirst) WEFT_TRY_VOID(linux::set_reuse_port(fd.get()));
   if (::listen(fd.get(), options.backlog) != 0) return fail_errno(errno, "listen " + address.to_string());
   return fd;
 }

@@ -81,11 +81,11 @@ TEST_CASE("a dialling socket has no delay and keepalive; a user timeout only whe
 
 TEST_CASE("listeners share a port only when both are told to reuse it") {
   const KernelSockets sockets(linux::Blocking::kYes);
-  auto first = sockets.listening(kAnyPort, {.reuse_port = true});
+  auto first = sockets.listening(kAnyPort, {.sharing = PortSharing::kShared});
   REQUIRE(first);
   const auto address = linux::local_address(first->get()).value();
-  CHECK(sockets.listening(address, {.reuse_port = true}));
-  auto refused = sockets.listening(address, {.reuse_port = false});
+  CHECK(sockets.listening(address, {.sharing = PortSharing::kShared}));
+  auto refused = sockets.listening(address, {.sharing = PortSharing::kAlone});
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code() == ErrorCode::kAddressInUse);
 }

@@ -36,9 +36,17 @@ struct ConnectOptions {
   std::optional<Keepalive> keepalive;
 };
 
+// Who may listen on a port.
+enum class PortSharing {
+  kAlone,   // one listener (SO_REUSEADDR): a port that is taken is an error
+  kShared,  // all that ask for it (SO_REUSEPORT), each connection going to one of them
+  kFirst,   // taken as kAlone, then others of the same user may join (SO_REUSEPORT after bind)
+  kJoin,    // joins a kFirst (both options, or what this listener accepted would keep the next kFirst away for a minute)
+};
+
 struct ListenOptions {
-  std::uint32_t mark = 0;   // SO_MARK, inherited by accepted sockets
-  bool reuse_port = false;  // SO_REUSEPORT; else SO_REUSEADDR
+  std::uint32_t mark = 0;  // SO_MARK, inherited by accepted sockets
+  PortSharing sharing = PortSharing::kAlone;
   int backlog = 128;
   std::optional<Keepalive> keepalive;  // set on accepted sockets
   // Look up SO_ORIGINAL_DST / IP6T_SO_ORIGINAL_DST of each accepted socket.
@@ -63,7 +71,7 @@ class Listener {
   virtual Task<Result<Accepted>> accept(StopToken stop) = 0;
   // Stops listening now, whoever is queued is reset; idempotent.
   virtual void close() = 0;
-  // Connections that begin from now on go to a newer listener of the same port (reuse_port) where there is one; those that
+  // Connections that begin from now on go to a newer listener of the same port (kShared) where there is one; those that
   // have begun still come here. Without one nothing changes.
   virtual void yield_port() = 0;
   // Stops listening now, but accept() hands out whoever is queued before it says kCancelled. A peer in the middle of its

@@ -39,6 +39,58 @@ Task<void> refused(Engine& engine) {
   CHECK(cancelled.error().code() == ErrorCode::kCancelled);
 }
 
+// Counts what arrives at `listener`, until `stop`.
+Task<void> take(Listener& listener, int& taken, StopToken stop) {
+  for (;;) {
+    auto accepted = co_await listener.accept(stop);
+    if (!accepted) co_return;
+    ++taken;  // and closes it, so that this end is the one that has to remember the connection
+  }
+}
+
+Task<void> joined_listeners(Engine& engine) {
+  auto network = engine.networks().own();
+  auto first = network->listen(kLoopback, {.sharing = PortSharing::kFirst});
+  REQUIRE(first);
+  const auto address = (*first)->address();
+  for (const auto sharing : {PortSharing::kFirst, PortSharing::kAlone}) {
+    auto taken = network->listen(address, {.sharing = sharing});
+    REQUIRE(!taken);
+    CHECK(taken.error().code() == ErrorCode::kAddressInUse);
+  }
+  auto second = network->listen(address, {.sharing = PortSharing::kJoin});
+  REQUIRE(second);
+  auto alone = network->listen(kLoopback, {});
+  REQUIRE(alone);
+  for (const auto sharing : {PortSharing::kJoin, PortSharing::kShared}) {
+    auto intruder = network->listen((*alone)->address(), {.sharing = sharing});
+    REQUIRE(!intruder);
+    CHECK(intruder.error().code() == ErrorCode::kAddressInUse);
+  }
+
+  int by_first = 0, by_second = 0;
+  Scope taking(engine.loop());
+  taking.spawn(take(**first, by_first, taking.token()));
+  taking.spawn(take(**second, by_second, taking.token()));
+  std::vector<StreamPtr> connected;
+  for (int i = 0; i < 200; ++i) {  // all at one of two: one chance in 2^199
+    auto stream = co_await network->connect(address, {}, {});
+    REQUIRE(stream);
+    connected.push_back(std::move(*stream));
+  }
+  while (by_first + by_second < 200) co_await yield_to(engine.loop());
+  CHECK(by_first > 0);
+  CHECK(by_second > 0);
+  taking.request_stop();
+  co_await taking.join();
+  connected.clear();
+  first->reset();
+  second->reset();
+  co_await settle(engine);
+  auto successor = network->listen(address, {.sharing = PortSharing::kFirst});
+  CHECK(successor);
+}
+
 Task<void> connect_cancelled(Engine& engine) {
   auto network = engine.networks().own();
   ListenOptions options;
@@ -172,7 +224,7 @@ Task<void> accept_counting(Listener& listener, int& count) {
 Task<void> port_is_handed_over(Engine& engine) {
   auto network = engine.networks().own();
   ListenOptions options;
-  options.reuse_port = true;
+  options.sharing = PortSharing::kShared;
   options.backlog = 600;
   auto older = network->listen(kLoopback, options);
   REQUIRE(older);
@@ -341,6 +393,9 @@ Task<void> other_namespace(Engine& engine) {
 }  // namespace
 
 TEST_CASE("sockets live in the namespace they were made in") { on_every_engine(other_namespace, true); }
+TEST_CASE("listeners that join a port share its connections, and none joins a port taken alone") {
+  on_every_engine(joined_listeners);
+}
 TEST_CASE("nobody listening is a refusal") { on_every_engine(refused); }
 TEST_CASE("a connect that hangs ends with its deadline") { on_every_engine(connect_cancelled); }
 TEST_CASE("a closed listener ends its accept and refuses") { on_every_engine(listener_close); }

@@ -156,6 +156,10 @@ class Process:
             child.poll()  # collects its remains
         return self.started is not None and start_time(self.pid) == self.started
 
+    def exit_code(self):
+        """Of a child of this process that is no longer alive(), negative for a signal. Its threads may take a moment longer."""
+        return _children[self.pid].wait(5)
+
     def check_alive(self):
         if not self.alive():
             raise LabError("%s has ended by itself; the end of %s:\n%s" % (self.name, self.log, tail(self.log)))

@@ -43,6 +43,10 @@ Json show_roots(const std::string& roots) {
   return {{"Static", Json::array()}};
 }
 
+Json describe(const WorkloadName& workload) {
+  return {{"name", workload.name}, {"namespace", workload.namespace_name}, {"serviceAccount", workload.service_account}};
+}
+
 // Names alone: values are often credentials.
 Json show_headers(const std::vector<std::pair<std::string, std::string>>& headers) {
   Json list = Json::array();
@@ -68,8 +72,9 @@ Json describe(const Settings& set) {
   config["outboundAddr"] = wildcard(set, kOutboundPort);
   config["illegalPorts"] = {kOutboundPort, kInboundPlaintextPort, kHbonePort};
   config["network"] = set.network;
-  config["proxyMode"] = "Shared";
-  config["proxyWorkloadInformation"] = Json();
+  const bool dedicated = set.mode == ProxyMode::kDedicated;
+  config["proxyMode"] = dedicated ? "Dedicated" : "Shared";
+  config["proxyWorkloadInformation"] = dedicated ? describe(set.workload) : Json();
   config["clusterId"] = set.cluster_id;
   config["caAddress"] = set.ca_address;
   config["caRootCert"] = show_roots(set.ca_root_ca);
@@ -86,8 +91,7 @@ Json describe(const Settings& set) {
   const bool own = set.has_own_identity();
   config["ztunnelIdentity"] =
       own ? Json(model::Identity{set.trust_domain, set.pod_namespace, set.service_account}.to_string()) : Json();
-  config["ztunnelWorkload"] =
-      own ? Json{{"name", set.pod_name}, {"namespace", set.pod_namespace}, {"serviceAccount", set.service_account}} : Json();
+  config["ztunnelWorkload"] = own ? describe(WorkloadName{set.pod_namespace, set.pod_name, set.service_account}) : Json();
   return config;
 }
 

@@ -34,7 +34,7 @@ std::string config_dump(const Settings& settings, const Contents& contents) {
   json["version"] = describe(contents.build);
   json["config"] = dump::describe(settings);
   json["certificates"] = dump::describe(contents.certificates);
-  json["workloadState"] = dump::describe(contents.pods);
+  if (contents.pods) json["workloadState"] = dump::describe(*contents.pods);
   return to_text(json) + "\n";
 }
 

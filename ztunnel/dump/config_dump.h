@@ -1,6 +1,7 @@
 // The page /config_dump: everything this proxy knows, in upstream's shape, so that istioctl and scripts read it.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "certs/secret_manager.h"
@@ -16,7 +17,7 @@ struct Contents {
   Result<model::MeshObjects> local_config;  // an error is shown in `staticConfig`
   BuildInfo build;
   std::vector<certs::SecretManager::Entry> certificates;
-  std::vector<PodState> pods;
+  std::optional<std::vector<PodState>> pods;  // of shared mode
 };
 
 // Any thread may make it: everything in it is a value or immutable. The same contents give the same text.

@@ -314,6 +314,21 @@ TEST_CASE("certificates are shown with state, chain and roots") {
   CHECK(shown[1]["rootCerts"].size() == 1);
 }
 
+TEST_CASE("a dedicated proxy shows whom it serves, and no pods") {
+  const auto contents = contents_of({});
+  const Json shared = dumped(contents)["config"];
+  CHECK(shared["proxyMode"] == "Shared");
+  CHECK(shared["proxyWorkloadInformation"].is_null());
+  CHECK(shared["packetMark"] == 1337);
+  const Json dump =
+      dumped(contents, settings_from({{"PROXY_MODE", "dedicated"}, {"PROXY_WORKLOAD_INFO", "shop/web-0/web"}}));
+  CHECK(!dump.contains("workloadState"));
+  CHECK(dump["config"]["proxyMode"] == "Dedicated");
+  CHECK(dump["config"]["proxyWorkloadInformation"] ==
+        Json::parse(R"({"name": "web-0", "namespace": "shop", "serviceAccount": "web"})"));
+  CHECK(dump["config"]["packetMark"].is_null());
+}
+
 TEST_CASE("pods are shown with their live connections, pending ones without") {
   auto contents = contents_of({});
   contents.pods = {{{"uid-1", "web-0", "shop", "web"},

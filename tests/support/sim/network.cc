@@ -60,7 +60,7 @@ class SimListener final : public io::Listener {
   // The kernel's queue holds one more than asked for.
   bool full() const { return queue_.size() > static_cast<std::size_t>(options_.backlog); }
   bool yielding() const { return yielding_; }
-  bool reuse_port() const { return options_.reuse_port; }
+  io::PortSharing sharing() const { return options_.sharing; }
   bool wants_original_destination() const { return options_.want_original_destination; }
   Loop& loop() { return loop_; }
   void deliver(io::Accepted accepted) {
@@ -303,6 +303,10 @@ Task<Result<io::StreamPtr>> Internet::connect(Host& from, Loop& loop, SocketAddr
   co_return detail::make_stream(std::move(client));
 }
 
+namespace {
+bool joins(io::PortSharing sharing) { return sharing == io::PortSharing::kShared || sharing == io::PortSharing::kJoin; }
+}  // namespace
+
 Result<io::ListenerPtr> Internet::listen(Host& host, Loop& loop, SocketAddress address, const io::ListenOptions& options) {
   if (killed(loop)) return fail(ErrorCode::kCancelled, "bind " + address.to_string() + ": the process was killed");
   if (chance(faults_.no_sockets)) return fail(ErrorCode::kLimit, "socket: Too many open files");
@@ -313,7 +317,7 @@ Result<io::ListenerPtr> Internet::listen(Host& host, Loop& loop, SocketAddress a
   const auto [first, last] = host.listeners_.equal_range(address.port());
   for (auto at = first; at != last; ++at) {
     const bool same = at->second->matches(address) || at->second->address().ip().is_unspecified();
-    if (same && !(options.reuse_port && at->second->reuse_port())) {
+    if (same && !(joins(options.sharing) && at->second->sharing() != io::PortSharing::kAlone)) {
       return fail(ErrorCode::kAddressInUse, "bind " + address.to_string() + ": address already in use");
     }
   }
