@@ -10,6 +10,7 @@
 #include "lib/admin/readiness.h"
 #include "lib/admin/server.h"
 #include "lib/async/scope.h"
+#include "lib/async/semaphore.h"
 #include "lib/base/log.h"
 #include "lib/io/files.h"
 #include "lib/io/network.h"
@@ -93,6 +94,7 @@ class App {
   std::unique_ptr<zds::Client> agent_;
 
   Event end_asked_{loop_};
+  Semaphore dumping_{loop_, 1};  // one dump at a time: a large one takes tens of megabytes while it is made
   int exit_code_ = 0;
   Scope server_scope_{loop_};
   Scope agent_scope_{loop_};

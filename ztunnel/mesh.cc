@@ -21,19 +21,25 @@ sources::FolderSettings folder_settings(const Settings& settings) {
   return folder;
 }
 
-}  // namespace
+Result<std::string> local_text(io::Files& files, const std::string& path, const std::string& text) {
+  if (path.empty()) return text;
+  auto read = files.read(path, kLocalConfigMax);
+  if (!read) return fail(std::move(read).error().within("LOCAL_XDS_PATH " + path));
+  return read;
+}
 
-Result<model::MeshObjects> read_local_config(io::Files& files, const std::string& path, const std::string& text) {
-  std::string content = text;
-  if (!path.empty()) {
-    auto read = files.read(path, kLocalConfigMax);
-    if (!read) return fail(std::move(read).error().within("LOCAL_XDS_PATH " + path));
-    content = std::move(*read);
-  }
+Result<model::MeshObjects> parse_local(const std::string& content) {
   if (content.empty()) return model::MeshObjects{};
   auto objects = manifest::parse_local_config(content);
   if (!objects) return fail(std::move(objects).error().within("local configuration"));
-  return std::move(*objects);
+  return objects;
+}
+
+}  // namespace
+
+Result<model::MeshObjects> read_local_config(io::Files& files, const std::string& path, const std::string& text) {
+  WEFT_TRY(auto content, local_text(files, path, text));
+  return parse_local(content);
 }
 
 Mesh::Mesh(io::Files& files, const Settings& settings, telemetry::Registry& registry,
@@ -67,7 +73,7 @@ Mesh::Mesh(io::Files& files, const Settings& settings, telemetry::Registry& regi
 Result<void> Mesh::start() {
   if (!settings_.local_xds_path.empty() || !settings_.local_xds.empty()) {
     WEFT_TRY(auto objects, local_config());
-    editor_.replace("local", std::move(objects));
+    editor_.replace("local", model::MeshObjects(*objects));
     commit();
   }
   if (folder_) WEFT_TRY_VOID(folder_->start());
@@ -91,6 +97,16 @@ explain::Facts Mesh::facts() const {
     facts.origins = {std::move(state), origins};
   }
   return facts;
+}
+
+Result<LocalConfigPtr> Mesh::local_config() {
+  WEFT_TRY(auto content, local_text(files_, settings_.local_xds_path, settings_.local_xds));
+  if (content != local_text_) {
+    WEFT_TRY(auto objects, parse_local(content));
+    local_objects_ = std::make_shared<const model::MeshObjects>(std::move(objects));
+    local_text_ = std::move(content);
+  }
+  return local_objects_;
 }
 
 void Mesh::commit() {

@@ -149,15 +149,18 @@ Task<admin::Response> App::answer_admin(admin::Request request, StopToken stop) 
 }
 
 Task<admin::Response> App::dump_config(StopToken stop) {
+  auto permit = co_await dumping_.acquire(stop);
+  if (!permit) co_return admin::Response{.status = 503, .body = permit.error().message() + "\n"};
   std::optional<std::vector<PodState>> pods;
   if (pods_) {
     auto described = co_await pods_->describe(std::move(stop));
     if (!described) co_return admin::Response{.status = 503, .body = described.error().message() + "\n"};
     pods = std::move(*described);
   }
-  const dump::Contents contents{mesh_->published().current(), mesh_->local_config(), build_info(settings_.istio_version),
-                                secrets_->entries(), std::move(pods)};
-  co_return admin::Response{.body = dump::config_dump(settings_, contents), .content_type = "application/json"};
+  dump::Contents contents{mesh_->published().current(), mesh_->local_config(), build_info(settings_.istio_version),
+                          secrets_->entries(), std::move(pods)};
+  auto text = co_await dump::config_dump(loop_, settings_, std::move(contents));
+  co_return admin::Response{.body = std::move(text), .content_type = "application/json"};
 }
 
 Task<admin::Response> App::show_status(StopToken stop) {

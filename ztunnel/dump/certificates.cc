@@ -17,19 +17,24 @@ Json describe(const std::vector<tls::Certificate>& certificates) {
   return list;
 }
 
+Json describe(const certs::SecretManager::Entry& entry) {
+  const auto state = entry.secret->current();
+  const auto& held = state->credentials;
+  return {{"identity", entry.secret->identity().to_string()},
+          {"state", state->to_string()},
+          {"certChain", held ? describe(held->chain()) : Json::array()},
+          {"rootCerts", held ? describe(held->roots()) : Json::array()}};
+}
+
 }  // namespace
 
-Json describe(const std::vector<certs::SecretManager::Entry>& entries) {
-  Json list = Json::array();
+Task<void> write_certificates(Writer& out, const std::vector<certs::SecretManager::Entry>& entries) {
+  out.begin("certificates", '[');
   for (const auto& entry : entries) {
-    const auto state = entry.secret->current();
-    const auto& held = state->credentials;
-    list.push_back({{"identity", entry.secret->identity().to_string()},
-                    {"state", state->to_string()},
-                    {"certChain", held ? describe(held->chain()) : Json::array()},
-                    {"rootCerts", held ? describe(held->roots()) : Json::array()}});
+    out.element(describe(entry));
+    if (out.due()) co_await out.pause();
   }
-  return list;
+  out.end();
 }
 
 }  // namespace weft::ztunnel::dump

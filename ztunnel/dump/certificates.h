@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "certs/secret_manager.h"
-#include "ztunnel/dump/json.h"
+#include "ztunnel/dump/writer.h"
 
 namespace weft::ztunnel::dump {
 
-// [{identity, state, certChain, rootCerts}]; the lists are empty while there is no certificate.
-Json describe(const std::vector<certs::SecretManager::Entry>& entries);
+// Member `certificates`, [{identity, state, certChain, rootCerts}]; the lists are empty while there is no certificate.
+Task<void> write_certificates(Writer& out, const std::vector<certs::SecretManager::Entry>& entries);
 
 }  // namespace weft::ztunnel::dump

@@ -19,23 +19,27 @@ Json describe(const BuildInfo& build) {
 }
 
 // The file may have been broken since it was read.
-Json static_config(const Result<model::MeshObjects>& local) {
-  Json json = dump::describe(local ? *local : model::MeshObjects{});
-  if (!local) json["error"] = local.error().message();
-  return json;
+Task<void> write_static_config(Writer& out, const Result<LocalConfigPtr>& local) {
+  const model::MeshObjects none;
+  out.begin("staticConfig", '{');
+  co_await write_objects(out, local ? **local : none);
+  if (!local) out.member("error", local.error().message());
+  out.end();
 }
 
 }  // namespace
 
-std::string config_dump(const Settings& settings, const Contents& contents) {
-  Json json = Json::object();
-  add_mesh(json, *contents.mesh);
-  json["staticConfig"] = static_config(contents.local_config);
-  json["version"] = describe(contents.build);
-  json["config"] = dump::describe(settings);
-  json["certificates"] = dump::describe(contents.certificates);
-  if (contents.pods) json["workloadState"] = dump::describe(*contents.pods);
-  return to_text(json) + "\n";
+Task<std::string> config_dump(Loop& loop, const Settings& settings, Contents contents) {
+  Writer out(loop);
+  out.begin('{');
+  co_await write_mesh(out, *contents.mesh);
+  co_await write_static_config(out, contents.local_config);
+  out.member("version", describe(contents.build));
+  out.member("config", dump::describe(settings));
+  co_await write_certificates(out, contents.certificates);
+  if (contents.pods) co_await write_pods(out, *contents.pods);
+  out.end();
+  co_return out.take() + "\n";
 }
 
 }  // namespace weft::ztunnel::dump

@@ -7,20 +7,22 @@
 #include "certs/secret_manager.h"
 #include "lib/model/snapshot_editor.h"
 #include "ztunnel/build_info.h"
+#include "ztunnel/mesh.h"
 #include "ztunnel/pods.h"
 #include "ztunnel/settings.h"
 
 namespace weft::ztunnel::dump {
 
 struct Contents {
-  model::SnapshotPtr mesh;                  // never null
-  Result<model::MeshObjects> local_config;  // an error is shown in `staticConfig`
+  model::SnapshotPtr mesh;              // never null
+  Result<LocalConfigPtr> local_config;  // never null; an error is shown in `staticConfig`
   BuildInfo build;
   std::vector<certs::SecretManager::Entry> certificates;
   std::optional<std::vector<PodState>> pods;  // of shared mode
 };
 
-// Any thread may make it: everything in it is a value or immutable. The same contents give the same text.
-std::string config_dump(const Settings& settings, const Contents& contents);
+// The same contents give the same text. Written in slices of Writer::kSliceBytes, between which `loop` runs what else there
+// is: everything in `contents` is a value or immutable. `settings` outlives the task.
+Task<std::string> config_dump(Loop& loop, const Settings& settings, Contents contents);
 
 }  // namespace weft::ztunnel::dump

@@ -37,12 +37,18 @@ model::SnapshotPtr mesh_of(model::MeshObjects objects) {
 }
 
 dump::Contents contents_of(model::MeshObjects objects) {
-  return {mesh_of(std::move(objects)), model::MeshObjects{}, {.version = "1", .git_revision = "abc"}, {}, {}};
+  return {mesh_of(std::move(objects)),
+          std::make_shared<const model::MeshObjects>(),
+          {.version = "1", .git_revision = "abc"},
+          {},
+          {}};
 }
 
-Json dumped(const dump::Contents& contents, const Settings& settings) {
-  return Json::parse(dump::config_dump(settings, contents));
+std::string text_of(const dump::Contents& contents, const Settings& settings) {
+  ManualLoop loop;
+  return loop.run(dump::config_dump(loop, settings, contents));
 }
+Json dumped(const dump::Contents& contents, const Settings& settings) { return Json::parse(text_of(contents, settings)); }
 Json dumped(const dump::Contents& contents) { return dumped(contents, settings_from({})); }
 
 std::set<std::string> keys(const Json& object) {
@@ -204,7 +210,8 @@ TEST_CASE("a policy is shown rule by rule, with every kind of match") {
 
 TEST_CASE("the local configuration is shown as it is now, or why it cannot be read") {
   auto contents = contents_of({});
-  contents.local_config = model::MeshObjects{.workloads = {full_workload()}, .policies = {full_policy()}};
+  contents.local_config = std::make_shared<const model::MeshObjects>(
+      model::MeshObjects{.workloads = {full_workload()}, .policies = {full_policy()}});
   Json shown = dumped(contents)["staticConfig"];
   CHECK(keys(shown) == std::set<std::string>{"workloads", "policies", "services"});
   CHECK(shown["workloads"][0]["name"] == "web-0");
@@ -356,7 +363,7 @@ TEST_CASE("no secret is in the dump") {
                                        {"XDS_HEADER_authorization", "other-header-of-ours"},
                                        {"MANIFEST_DIR", ""},
                                        {"LOCAL_XDS", "workloads: []  # comment-of-ours"}});
-  const std::string text = dump::config_dump(settings, contents);
+  const std::string text = text_of(contents, settings);
   const std::string key = contents.certificates[1].secret->current()->credentials->key().to_pem();
   for (const std::string& secret : {std::string("of-ours"), std::string("PRIVATE KEY"), base64(key),
                                     base64("-----BEGIN PRIVATE KEY"), key.substr(key.find('\n') + 1, 40)}) {
@@ -371,8 +378,8 @@ TEST_CASE("the same contents give the same text, and texts that are no UTF-8 are
   workload.name = "\xff";
   const auto contents = contents_of({.workloads = {workload}, .services = {full_service()}, .policies = {full_policy()}});
   const auto settings = settings_from({});
-  const auto text = dump::config_dump(settings, contents);
-  CHECK(text == dump::config_dump(settings, contents));
+  const auto text = text_of(contents, settings);
+  CHECK(text == text_of(contents, settings));
   CHECK(text.ends_with("}\n"));
   CHECK(Json::parse(text)["workloads"][0]["name"] == "\xef\xbf\xbd");
 }

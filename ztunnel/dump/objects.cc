@@ -5,6 +5,8 @@
 namespace weft::ztunnel::dump {
 namespace {
 
+constexpr const char* kEndpoints = "endpoints";
+
 Json array() { return Json::array(); }
 Json object() { return Json::object(); }
 
@@ -56,13 +58,8 @@ Json describe(const model::PortMap& ports) {
   return json;
 }
 
-Json describe(const std::map<std::string, model::Endpoint>& endpoints) {
-  Json json = object();
-  for (const auto& [uid, endpoint] : endpoints) {
-    append(json, uid,
-           {{"workloadUid", endpoint.workload_uid}, {"port", describe(endpoint.ports)}, {"status", show(endpoint.status)}});
-  }
-  return json;
+Json describe(const model::Endpoint& endpoint) {
+  return {{"workloadUid", endpoint.workload_uid}, {"port", describe(endpoint.ports)}, {"status", show(endpoint.status)}};
 }
 
 void put(Json& json, const char* key, const std::string& text) {
@@ -108,8 +105,6 @@ Json describe(const model::Match& match) {
   return json;
 }
 
-}  // namespace
-
 Json describe(const model::Workload& w) {
   Json json = object();
   Json& ips = json["workloadIps"] = array();
@@ -149,6 +144,7 @@ Json describe(const model::Workload& w) {
   return json;
 }
 
+// Without its endpoints, which may be many.
 Json describe(const model::Service& s) {
   Json json = {{"name", s.name}, {"namespace", s.namespace_name}, {"hostname", s.hostname}};
   Json& vips = json["vips"] = array();
@@ -158,7 +154,7 @@ Json describe(const model::Service& s) {
     for (const auto& block : s.cidr_vips) blocks.push_back({{"network", block.network}, {"cidr", block.cidr.to_string()}});
   }
   json["ports"] = describe(s.ports);
-  json["endpoints"] = describe(s.endpoints);
+  json[kEndpoints] = object();  // written by write_service()
   json["subjectAltNames"] = s.subject_alt_names;
   if (s.waypoint) json["waypoint"] = describe(*s.waypoint);
   if (!s.weighted_waypoints.empty()) {
@@ -201,26 +197,76 @@ Json describe(const model::Policy& policy) {
           {"rules", std::move(rules)},   {"dryRun", policy.dry_run}};
 }
 
-void add_mesh(Json& dump, const model::Snapshot& mesh) {
-  Json& workloads = dump["workloads"] = array();
-  for (const auto& workload : mesh.workloads()) workloads.push_back(describe(*workload));
-  Json& services = dump["services"] = array();
+Task<void> write_endpoints(Writer& out, std::string_view key, const std::map<std::string, model::Endpoint>& endpoints) {
+  out.begin(key, '{');
+  for (const auto& [uid, endpoint] : endpoints) {
+    out.member(uid, describe(endpoint));
+    if (out.due()) co_await out.pause();
+  }
+  out.end();
+}
+
+Task<void> write_service(Writer& out, const model::Service& service) {
+  const Json json = describe(service);
+  out.begin('{');
+  for (const auto& [key, value] : json.items()) {
+    if (key == kEndpoints) {
+      co_await write_endpoints(out, key, service.endpoints);
+    } else {
+      out.member(key, value);
+    }
+  }
+  out.end();
+}
+
+// Of objects or of pointers to them.
+template <typename T>
+const T& object_of(const T& object) {
+  return object;
+}
+template <typename T>
+const T& object_of(const std::shared_ptr<const T>& object) {
+  return *object;
+}
+
+template <typename List>
+Task<void> write_list(Writer& out, std::string_view key, const List& objects) {
+  out.begin(key, '[');
+  for (const auto& object : objects) {
+    out.element(describe(object_of(object)));
+    if (out.due()) co_await out.pause();
+  }
+  out.end();
+}
+
+template <typename List>
+Task<void> write_services(Writer& out, const List& services) {
+  out.begin("services", '[');
+  for (const auto& service : services) {
+    co_await write_service(out, object_of(service));
+    if (out.due()) co_await out.pause();
+  }
+  out.end();
+}
+
+}  // namespace
+
+Task<void> write_mesh(Writer& out, const model::Snapshot& mesh) {
+  co_await write_list(out, "workloads", mesh.workloads());
   auto by_hostname = mesh.services();
   std::stable_sort(by_hostname.begin(), by_hostname.end(),
                    [](const auto& a, const auto& b) { return a->hostname < b->hostname; });
-  for (const auto& service : by_hostname) services.push_back(describe(*service));
-  Json& policies = dump["policies"] = array();
-  for (const auto& policy : mesh.policies()) policies.push_back(describe(*policy));
-  Json& staged = dump["stagedServices"] = object();
-  for (const auto& [service, endpoints] : mesh.staged()) append(staged, service, describe(endpoints));
+  co_await write_services(out, by_hostname);
+  co_await write_list(out, "policies", mesh.policies());
+  out.begin("stagedServices", '{');
+  for (const auto& [service, endpoints] : mesh.staged()) co_await write_endpoints(out, service, endpoints);
+  out.end();
 }
 
-Json describe(const model::MeshObjects& objects) {
-  Json json = {{"workloads", array()}, {"policies", array()}, {"services", array()}};
-  for (const auto& workload : objects.workloads) json["workloads"].push_back(describe(workload));
-  for (const auto& policy : objects.policies) json["policies"].push_back(describe(policy));
-  for (const auto& service : objects.services) json["services"].push_back(describe(service));
-  return json;
+Task<void> write_objects(Writer& out, const model::MeshObjects& objects) {
+  co_await write_list(out, "workloads", objects.workloads);
+  co_await write_list(out, "policies", objects.policies);
+  co_await write_services(out, objects.services);
 }
 
 }  // namespace weft::ztunnel::dump

@@ -3,29 +3,44 @@
 namespace weft::ztunnel::dump {
 namespace {
 
-Json describe(const std::vector<ConnectionRow>& rows) {
-  Json list = Json::array();
+Json describe(const ConnectionRow& row) {
+  return {{"src", row.source},
+          {"originalDst", text_or_null(row.original_destination)},
+          {"actualDst", row.actual_destination},
+          {"protocol", row.protocol == ConnectionProtocol::kHbone ? "HBONE" : "TCP"}};
+}
+
+Json describe(const zds::Pod& pod) {
+  return {{"name", pod.name}, {"namespace", pod.namespace_name}, {"serviceAccount", pod.service_account}};
+}
+
+Task<void> write_rows(Writer& out, std::string_view direction, const std::vector<ConnectionRow>& rows) {
+  out.begin(direction, '[');
   for (const auto& row : rows) {
-    list.push_back({{"src", row.source},
-                    {"originalDst", text_or_null(row.original_destination)},
-                    {"actualDst", row.actual_destination},
-                    {"protocol", row.protocol == ConnectionProtocol::kHbone ? "HBONE" : "TCP"}});
+    out.element(describe(row));
+    if (out.due()) co_await out.pause();
   }
-  return list;
+  out.end();
 }
 
 }  // namespace
 
-Json describe(const std::vector<PodState>& pods) {
-  Json states = Json::object();
-  for (const auto& pod : pods) {
-    Json state = {{"state", pod.up ? "Up" : "Pending"}};
-    if (pod.up) state["connections"] = {{"inbound", describe(pod.inbound)}, {"outbound", describe(pod.outbound)}};
-    state["info"] = {
-        {"name", pod.pod.name}, {"namespace", pod.pod.namespace_name}, {"serviceAccount", pod.pod.service_account}};
-    append(states, pod.pod.uid, std::move(state));
+Task<void> write_pods(Writer& out, const std::vector<PodState>& pods) {
+  out.begin("workloadState", '{');
+  for (const auto& state : pods) {
+    out.begin(state.pod.uid, '{');
+    out.member("state", state.up ? "Up" : "Pending");
+    if (state.up) {
+      out.begin("connections", '{');
+      co_await write_rows(out, "inbound", state.inbound);
+      co_await write_rows(out, "outbound", state.outbound);
+      out.end();
+    }
+    out.member("info", describe(state.pod));
+    out.end();
+    if (out.due()) co_await out.pause();
   }
-  return states;
+  out.end();
 }
 
 }  // namespace weft::ztunnel::dump

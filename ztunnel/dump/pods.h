@@ -3,12 +3,12 @@
 
 #include <vector>
 
-#include "ztunnel/dump/json.h"
+#include "ztunnel/dump/writer.h"
 #include "ztunnel/pods.h"
 
 namespace weft::ztunnel::dump {
 
-// `workloadState`: pod UID -> {state, connections (not of pending pods), info}.
-Json describe(const std::vector<PodState>& pods);
+// Member `workloadState`: pod UID -> {state, connections (not of pending pods), info}.
+Task<void> write_pods(Writer& out, const std::vector<PodState>& pods);
 
 }  // namespace weft::ztunnel::dump
