@@ -35,6 +35,7 @@ THIRD_PARTY = {
     "ares.h": ["lib/asio"],
     "openssl": ["lib/tls"],
     "nghttp2": ["lib/http2"],
+    "zlib.h": ["lib/admin"],
     "google": ["lib/grpc", "lib/zds", "lib/xds", "certs"],
     "CLI": PROGRAMS,
     "catch2": [],

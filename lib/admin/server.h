@@ -1,7 +1,7 @@
 // A small HTTP/1.1 server for pages of numbers and switches: readiness, metrics, admin, the CNI plugin's door.
 //
 // Clear text, loopback or node-local. Slow or hostile clients are bounded in time, bytes and number; keep-alive and
-// half-closed clients are served. Thread: the loop's.
+// half-closed clients are served, and long answers are compressed for those that ask for it. Thread: the loop's.
 #pragma once
 
 #include <functional>
@@ -27,6 +27,7 @@ struct Response {
   int status = 200;
   std::string body;
   std::string content_type = "text/plain; charset=utf-8";  // not sent without a body
+  std::string content_encoding = {};  // what `body` is in; empty: itself, and the server may compress it
 };
 
 // Answers one request. `stop` fires when the server stops; the answer is still sent, so a handler that waits for

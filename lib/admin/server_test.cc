@@ -199,6 +199,34 @@ TEST_CASE("HEAD is answered without the body, HTTP/1.0 without keeping the conne
   CHECK(none->heard == "HTTP/1.1 404 Not Found\r\n" + kDate + "content-length: 0\r\n\r\n");
 }
 
+TEST_CASE("a long answer is compressed for a client that allows it, a short one and everybody else's are not") {
+  Fixture f;
+  struct Row {
+    const char *path, *field, *coding;
+  };
+  for (const auto& row :
+       {Row{"/big", "accept-encoding: gzip\r\n", "gzip"}, Row{"/big", "Accept-Encoding: deflate\r\n", "deflate"},
+        Row{"/big", "accept-encoding: br\r\n", ""}, Row{"/big", "", ""}, Row{"/short", "accept-encoding: gzip\r\n", ""}}) {
+    INFO(row.path << " " << row.field);
+    for (const std::string method : {"GET", "HEAD"}) {
+      const auto client = f.connect();
+      f.say(client, method + " " + row.path + " HTTP/1.1\r\nhost: x\r\n" + row.field + "\r\n");
+      const auto end = client->heard.find("\r\n\r\n") + 4;
+      const auto head = client->heard.substr(0, end);
+      const auto length = std::stoul(head.substr(head.find("content-length: ") + 16));
+      CHECK(client->heard.size() - end == (method == "GET" ? length : 0));
+      if (*row.coding) {
+        CHECK(head.find(std::string("content-encoding: ") + row.coding + "\r\nvary: accept-encoding\r\n") != head.npos);
+        CHECK(length < 100'000);
+      } else {
+        CHECK(head.find("content-encoding") == head.npos);
+        CHECK((row.path == std::string("/short") || length == 1 << 20));
+      }
+    }
+  }
+  CHECK(f.handled == 10);
+}
+
 TEST_CASE("a client that finished writing still gets its answer") {
   Fixture fixture;
   auto client = fixture.connect();

@@ -3,7 +3,7 @@ import base64
 import json
 import os
 
-from harness import LabError, case, evidence, expect, fabric, get, programs, wait_for
+from harness import LabError, case, evidence, expect, fabric, get, netns_path, programs, wait_for
 from lab_lib.shell import run
 
 SCENARIO = "policies"
@@ -139,3 +139,25 @@ def index(mesh):
     before = refused()
     expect(page(mesh, node, "/" + "x" * 20000)[0] in (0, 414, 431), "a head of 20,000 bytes")
     wait_for("the counter of refused requests to move", lambda: refused() > before, 5)
+
+
+@case("curl --compressed gets the same pages for a fraction of the bytes, as gzip and as deflate")
+def compressed(mesh):
+    mesh.eventually("production/client", "http://web.production/", 200)
+    node = mesh.node("production/client")
+
+    def fetch(port, path, *more):
+        """(coding, bytes on the wire, text)"""
+        done = run(["nsenter", "--net=" + netns_path(mesh.lab.prefix + node), "--", "curl", "-sS", "-D", "/dev/stderr", "-w",
+                    "\n%{size_download}", *more, "http://127.0.0.1:%d%s" % (port, path)])
+        text, _, size = done.stdout.rpartition("\n")
+        coding = [line.split(":")[1].strip() for line in done.stderr.splitlines() if line.startswith("content-encoding:")]
+        return (coding or [""])[0], int(size), text
+
+    for port, path, word in ((programs.ZTUNNEL_STATS, "/metrics", "# EOF"), (programs.ZTUNNEL_ADMIN, "/config_dump", "workloads")):
+        plain = fetch(port, path)
+        expect(plain[0] == "" and plain[1] == len(plain[2].encode()) and word in plain[2], plain[:2])
+        for coding, more in (("gzip", []), ("deflate", ["-H", "accept-encoding: deflate"])):
+            got = fetch(port, path, "--compressed", *more)
+            expect(got[0] == coding and got[1] < plain[1] / 3, "%s of %s: %s" % (coding, path, got[:2]))
+            expect(word in got[2] and abs(len(got[2]) - len(plain[2])) < len(plain[2]) / 10, "%s: another text" % path)

@@ -4,6 +4,7 @@
 #include <ctime>
 #include <optional>
 
+#include "lib/admin/detail/compress.h"
 #include "lib/base/log.h"
 
 namespace weft::admin {
@@ -45,6 +46,8 @@ std::string format_head(const Response& response, WallTime now, bool keep) {
   std::string head = fmt::format("HTTP/1.1 {} {}\r\ndate: {}\r\n", response.status, phrase(response.status), http_date(now));
   if (response.status != 204) head += fmt::format("content-length: {}\r\n", response.body.size());
   if (!response.body.empty() && !response.content_type.empty()) head += "content-type: " + response.content_type + "\r\n";
+  if (!response.content_encoding.empty())
+    head += "content-encoding: " + response.content_encoding + "\r\nvary: accept-encoding\r\n";
   if (!keep) head += "connection: close\r\n";
   return head + "\r\n";
 }
@@ -172,10 +175,20 @@ Task<bool> Connection::answer(MessageParser& parser) {
   request.body = std::move(parser.body());
   enter(Phase::kHandler);
   auto response = co_await server_.handler(std::move(request), server_.stop);
+  co_await compress_for(head, response);
   const bool keep = head.minor_version > 0 && !head.has_token("connection", "close") && !server_.crowded() &&
                     !server_.stop.stop_requested();
   auto sent = co_await send(response, head.method == "HEAD", keep);
   co_return sent&& keep;
+}
+
+Task<void> Connection::compress_for(const MessageHead& head, Response& response) {
+  const auto* accepted = head.find("accept-encoding");
+  if (!accepted || response.body.size() < kCompressMin || !response.content_encoding.empty()) co_return;
+  const auto coding = choose_coding(*accepted);
+  if (coding == Coding::kIdentity) co_return;
+  auto compressed = co_await compress(server_.loop, coding, response.body);
+  if (compressed) response.content_encoding = to_string(coding);
 }
 
 Task<bool> Connection::send(const Response& response, bool head_only, bool keep) {

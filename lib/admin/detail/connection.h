@@ -46,6 +46,7 @@ class Connection final : public ListLink {
   Task<bool> read_request(MessageParser& parser);
   Task<bool> receive();
   Task<bool> answer(MessageParser& parser);
+  Task<void> compress_for(const MessageHead& head, Response& response);
   Task<bool> send(const Response& response, bool head_only, bool keep);
   Task<void> refuse(int status, std::string_view reason);
 
