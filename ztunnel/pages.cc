@@ -1,10 +1,10 @@
 // The pages of the process: readiness, statistics, admin.
 #include <sys/resource.h>
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
+#include "lib/admin/metrics_page.h"
 #include "lib/base/log.h"
 #include "lib/linux/features.h"
 #include "ztunnel/app.h"
@@ -33,20 +33,6 @@ constexpr const char* kIndex =
     "</table>\n"
     "</body>\n"
     "</html>\n";
-
-constexpr std::string_view kOpenMetrics = "application/openmetrics-text";
-
-// Whether an Accept field names OpenMetrics, as ztunnel decides it: media types lower-cased, parameters cut off.
-bool accepts_open_metrics(std::string_view accept) {
-  while (!accept.empty()) {
-    const auto item = accept.substr(0, accept.find(','));
-    accept.remove_prefix(std::min(accept.size(), item.size() + 1));
-    std::string type(item.substr(0, item.find(';')));
-    std::transform(type.begin(), type.end(), type.begin(), [](unsigned char c) { return std::tolower(c); });
-    if (type == kOpenMetrics) return true;
-  }
-  return false;
-}
 
 bool loopback_has_ipv6() {
   std::ifstream file("/proc/sys/net/ipv6/conf/lo/disable_ipv6");
@@ -117,11 +103,7 @@ void App::describe_process() {
 
 Task<admin::Response> App::answer_stats(admin::Request request) {
   if (request.path != "/metrics" && request.path != "/stats/prometheus") co_return not_found();
-  const bool open_metrics = accepts_open_metrics(request.accept);
-  co_return admin::Response{
-      .body = registry_.text(open_metrics ? telemetry::TextFormat::kOpenMetrics : telemetry::TextFormat::kPrometheus),
-      .content_type =
-          open_metrics ? "application/openmetrics-text;charset=utf-8;version=1.0.0" : "text/plain; charset=utf-8"};
+  co_return admin::metrics_page(registry_, request);
 }
 
 Task<admin::Response> App::answer_admin(admin::Request request, StopToken stop) {
@@ -164,8 +146,12 @@ Task<admin::Response> App::dump_config(StopToken stop) {
 }
 
 Task<admin::Response> App::show_status(StopToken stop) {
-  auto pods = co_await pods_->describe(std::move(stop));
-  if (!pods) co_return admin::Response{.status = 503, .body = pods.error().message() + "\n"};
+  std::vector<PodState> pods;
+  if (pods_) {
+    auto described = co_await pods_->describe(std::move(stop));
+    if (!described) co_return admin::Response{.status = 503, .body = described.error().message() + "\n"};
+    pods = std::move(*described);
+  }
   const dump::StatusContents contents{build_info(settings_.istio_version),
                                       around_.engine,
                                       mesh_->published().current(),
@@ -173,7 +159,7 @@ Task<admin::Response> App::show_status(StopToken stop) {
                                       mesh_->counters(),
                                       readiness_.pending(),
                                       secrets_->entries(),
-                                      std::move(*pods),
+                                      std::move(pods),
                                       loop_.clock().wall()};
   co_return admin::Response{.body = dump::status(settings_, contents), .content_type = "application/json"};
 }

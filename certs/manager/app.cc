@@ -1,11 +1,10 @@
 #include "certs/manager/app.h"
 
+#include "lib/admin/metrics_page.h"
 #include "lib/base/log.h"
 
 namespace weft::certs::manager {
 namespace {
-
-constexpr const char* kOpenMetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 double seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 double timestamp(WallTime time) { return seconds(time.time_since_epoch()); }
@@ -53,7 +52,7 @@ Task<void> App::run(StopToken stop) {
 }
 
 Task<admin::Response> App::status_page(admin::Request request) {
-  if (request.path == "/metrics") co_return admin::Response{.body = metrics_.registry.text(), .content_type = kOpenMetrics};
+  if (request.path == "/metrics") co_return admin::metrics_page(metrics_.registry, request);
   if (request.path == "/healthz/ready") {
     auto problem = signing_.problem();
     if (problem) co_return admin::Response{.status = 503, .body = *problem + "\n"};

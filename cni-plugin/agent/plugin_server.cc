@@ -1,5 +1,6 @@
 #include "cni-plugin/agent/plugin_server.h"
 
+#include "lib/admin/metrics_page.h"
 #include "lib/base/log.h"
 
 namespace weft::cni::agent {
@@ -7,7 +8,6 @@ namespace {
 
 constexpr const char* kTarget = "agent";
 constexpr const char* kPluginTarget = "cni-plugin";
-constexpr const char* kOpenMetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 admin::Response answer(int status, std::string body) {
   admin::Response response;
@@ -96,9 +96,7 @@ Task<admin::Response> PluginServer::probe_request(admin::Request request, StopTo
 
 Task<admin::Response> PluginServer::metrics_request(admin::Request request, StopToken) {
   if (request.path != "/metrics") co_return answer(404, "no such page\n");
-  auto page = answer(200, metrics_.registry.text());
-  page.content_type = kOpenMetrics;
-  co_return page;
+  co_return admin::metrics_page(metrics_.registry, request);
 }
 
 }  // namespace weft::cni::agent

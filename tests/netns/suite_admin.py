@@ -2,8 +2,9 @@
 import base64
 import json
 import os
+import shutil
 
-from harness import LabError, case, evidence, expect, fabric, get, netns_path, programs, wait_for
+from harness import LabError, Skip, case, evidence, expect, fabric, get, netns_path, programs, wait_for
 from lab_lib.shell import run
 
 SCENARIO = "policies"
@@ -139,6 +140,29 @@ def index(mesh):
     before = refused()
     expect(page(mesh, node, "/" + "x" * 20000)[0] in (0, 414, 431), "a head of 20,000 bytes")
     wait_for("the counter of refused requests to move", lambda: refused() > before, 5)
+
+
+def numbers(mesh, part, port):
+    status, text = programs.http_get(mesh.lab.prefix + part, port, "/metrics", limit_s=5)
+    expect(status == 200, "/metrics of %s on %s: %s %s" % (port, part, status, text[:200]))
+    return text
+
+
+@case("promtool finds no fault with the numbers of the node proxy, the node agent and the authority")
+def promtool(mesh):
+    if not shutil.which("promtool"):
+        raise Skip("promtool is not installed (Debian: prometheus)")
+    mesh.eventually("production/client", "http://web.production/", 200)
+    pages = [(node, port) for node in fabric.NODES for port in (programs.ZTUNNEL_STATS, programs.AGENT_METRICS)]
+    for part, port in pages + [(fabric.CONTROL, programs.CA_STATUS_PORT)]:
+        text = numbers(mesh, part, port)
+        expect(text.count("\n# TYPE ") > 3 and text.endswith("# EOF\n"), text[:500])
+        done = run(["promtool", "check", "metrics"], data=text, check=False)
+        expect(done.returncode == 0, "promtool exits %d for port %d on %s: %s%s"
+               % (done.returncode, port, part, done.stdout, done.stderr))
+    broken = numbers(mesh, fabric.NODES[0], programs.ZTUNNEL_STATS).replace("# HELP istio_build ", "# HULP istio_build ")
+    done = run(["promtool", "check", "metrics"], data=broken, check=False)
+    expect(done.returncode == 3 and "istio_build" in done.stdout + done.stderr, "promtool finds no fault with anything")
 
 
 @case("curl --compressed gets the same pages for a fraction of the bytes, as gzip and as deflate")
