@@ -51,8 +51,11 @@ def holds_certificate(mesh, node):
 
 
 def scrape(mesh, caller, node):
-    """The status line of one scrape, and the caller's own address."""
-    sock = mesh.connect(caller, address(node), STATS)
+    """The status line of one scrape, "closed" when it is refused, and the caller's own address."""
+    try:
+        sock = mesh.connect(caller, address(node), STATS)
+    except ConnectionResetError:  # refused before connect() has returned
+        return "closed", ""
     try:
         own = "%s:%d" % sock.getsockname()[:2]
         return get(sock, "/metrics"), own
