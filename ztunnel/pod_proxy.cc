@@ -104,6 +104,8 @@ Task<void> PodProxy::stop(DrainMode mode) {
   } else {
     accepting_.request_stop();
     for (auto& listener : listeners_) listener->close();
+    auto waited = co_await sleep_for(loop(), kGoodbye, {});
+    (void)waited;
     scope_.request_stop();
   }
   co_await accepting_.join();

@@ -25,6 +25,8 @@ inline constexpr Duration kWorkloadTimeout = std::chrono::seconds(5);
 // Connections of a pod that wait to be accepted, a port: a burst while its worker is busy or stopped. The kernel cuts it to
 // net.core.somaxconn (4096) and needs some 2 KiB for each.
 inline constexpr int kListenBacklog = 1024;
+// A pod that is given up at once may still tell its peers (GOAWAY): time for that to be written.
+inline constexpr Duration kGoodbye = std::chrono::milliseconds(5);
 // How long a drain takes in peers whose handshake had begun: one lost packet of it is sent again after a second.
 inline constexpr Duration kHandshakeGrace = std::chrono::milliseconds(1200);
 

@@ -29,7 +29,8 @@ PluginServer::PluginServer(Loop& loop, PodSource& source, PodNetwork& network, R
     : loop_(loop), source_(source), network_(network), reconciler_(reconciler), metrics_(metrics), host_(std::move(host)) {}
 
 Task<admin::Response> PluginServer::plugin_request(admin::Request request, StopToken stop) {
-  if (request.path != "/cmdadd") co_return answer(404, "no such page\n");
+  const bool removal = request.path == "/cmddel";
+  if (request.path != "/cmdadd" && !removal) co_return answer(404, "no such page\n");
   if (request.method != "POST") co_return answer(405, "POST only\n");
   int status = 200;
   std::string text;
@@ -39,10 +40,11 @@ Task<admin::Response> PluginServer::plugin_request(admin::Request request, StopT
     text = event.error().message();
   } else {
     const auto name = event->pod_namespace + "/" + event->pod_name;
-    auto enrolled = co_await enrol(std::move(*event), stop);
-    if (!enrolled) {
+    auto work = removal ? let_go(std::move(*event), stop) : enrol(std::move(*event), stop);
+    auto done = co_await std::move(work);
+    if (!done) {
       status = 500;
-      text = "pod " + name + " is not enrolled: " + enrolled.error().message();
+      text = "pod " + name + (removal ? " is still served: " : " is not enrolled: ") + done.error().message();
     }
   }
   metrics_.plugin_requests.with({{"response_code", std::to_string(status)}}).add();
@@ -60,6 +62,19 @@ Task<Result<void>> PluginServer::enrol(AddEvent event, StopToken stop) {
   if (!netns) co_return fail(std::move(netns).error());
   auto added = co_await reconciler_.add(std::move(*info), std::move(*netns), deadline.token());
   co_return added;
+}
+
+Task<Result<void>> PluginServer::let_go(AddEvent event, StopToken stop) {
+  Deadline deadline(loop_, kAnswerLimit, stop);
+  NetnsId id;
+  {
+    auto path = host_ + event.netns;
+    auto netns = co_await network_.open(std::move(path));
+    if (!netns) co_return Result<void>{};  // gone already, or none
+    id = (*netns)->id;
+  }
+  auto done = co_await reconciler_.let_go(event.pod_namespace + "/" + event.pod_name, id, deadline.token());
+  co_return done;
 }
 
 Task<Result<PodInfo>> PluginServer::look_up(std::string namespace_name, std::string name, StopToken stop) {

@@ -1,8 +1,10 @@
 // What the node agent answers: the CNI plugin on its Unix sockets, probes and Prometheus over TCP.
 //
 //   pluginevent.sock  POST /cmdadd   enrol a pod; 200 when a proxy serves it, 400 for a bad body, 500 with the reason
-//   otherwise log.sock          POST /log      lines of the plugin, written to our log READINESS_PORT    GET  /healthz,
-//   /readyz MONITORING_PORT   GET  /metrics
+//                     POST /cmddel   a pod's network goes: 200 once its proxies know, or when it is none of ours
+//   log.sock          POST /log      lines of the plugin, written to our log
+//   READINESS_PORT    GET  /healthz, /readyz
+//   MONITORING_PORT   GET  /metrics
 //
 // Thread: the loop's.
 #pragma once
@@ -40,6 +42,7 @@ class PluginServer {
 
  private:
   Task<Result<void>> enrol(AddEvent event, StopToken stop);
+  Task<Result<void>> let_go(AddEvent event, StopToken stop);
   // A copy of what the source knows of the pod, once it knows it and wants it.
   Task<Result<PodInfo>> look_up(std::string namespace_name, std::string name, StopToken stop);
 

@@ -26,7 +26,8 @@ Step next_step(const PodRecord& pod, zds::LinkId newest) {
   }
   if (pod.wish != Wish::kIn) {
     if (pod.enrolled_before || !pod.probed.empty()) return Step::kUnexempt;
-    return pod.told ? Step::kRevoke : Step::kForget;
+    if (pod.told) return Step::kRevoke;
+    return pod.let_go ? Step::kNone : Step::kForget;  // kept, lest it be found again
   }
   if (pod.lost) return Step::kRevoke;
   if (!pod.netns) return pod.info.ips.empty() ? Step::kNone : Step::kFind;

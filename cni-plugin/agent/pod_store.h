@@ -34,7 +34,7 @@ struct Verdict {
 };
 
 struct PodRecord {
-  PodRecord(Loop& loop, PodInfo info) : info(std::move(info)), changed(loop) {}
+  PodRecord(Loop& loop, PodInfo info) : info(std::move(info)), changed(loop), revoked(loop) {}
 
   PodInfo info;
   Wish wish = Wish::kIn;
@@ -46,6 +46,7 @@ struct PodRecord {
   std::vector<IpAddress> probed;  // addresses whose health probes are exempt
   bool lost = false;              // its namespace went away and the proxies are yet to be told
   bool told = false;              // a proxy may serve it
+  bool let_go = false;            // the runtime took its network away; others may still list it
   zds::LinkId acked_by = 0;       // the proxy that said it does
   zds::LinkId replaying_to = 0;   // in the snapshot of this one, not yet answered
 
@@ -60,6 +61,7 @@ struct PodRecord {
   std::string error;      // why the last step failed; empty when it did not
   unsigned failures = 0;  // in a row
   Event changed;
+  Event revoked;  // the proxies were told
 
   // Applications run that should be behind the proxy and are not.
   bool unenforced() const { return wish == Wish::kIn && info.running && rules != Rules::kPresent; }

@@ -52,7 +52,7 @@ void Reconciler::update(const PodSet& set) {
       ensure(info);
       continue;
     }
-    const Wish wish = info.finished ? Wish::kGone : info.wanted ? Wish::kIn : Wish::kOut;
+    const Wish wish = info.finished || pod->let_go ? Wish::kGone : info.wanted ? Wish::kIn : Wish::kOut;
     if (pod->info == info && pod->wish == wish) continue;
     metrics_.pods_updated.add();
     pod->info = info;
@@ -62,7 +62,9 @@ void Reconciler::update(const PodSet& set) {
   }
   if (!set.complete) return;
   for (const auto& [uid, pod] : store_.pods()) {
-    if (seen.contains(uid) || pod->wish == Wish::kGone) continue;
+    const bool let_go = pod->let_go;
+    if (seen.contains(uid) || (pod->wish == Wish::kGone && !let_go)) continue;
+    pod->let_go = false;
     metrics_.pods_deleted.add();
     set_wish(*pod, Wish::kGone);
     pod->changed.set();
@@ -110,6 +112,7 @@ Task<Result<void>> Reconciler::add(PodInfo info, NetnsPtr netns, StopToken stop)
     pod->offer->verdict->done.set();
   }
   if (pod->info.ips.empty()) pod->info.ips = info.ips;
+  if (std::exchange(pod->let_go, false)) set_wish(*pod, Wish::kIn);
   pod->offer = PodRecord::Offer{std::move(netns), verdict};
   pod->since = loop_.now();
   pod->changed.set();
@@ -120,6 +123,23 @@ Task<Result<void>> Reconciler::add(PodInfo info, NetnsPtr netns, StopToken stop)
                                                     pod->error.empty() ? "" : "; ", pod->error));
   }
   co_return verdict->outcome;
+}
+
+Task<Result<void>> Reconciler::let_go(std::string full_name, NetnsId netns, StopToken stop) {
+  PodRecordPtr pod;
+  for (const auto& [uid, known] : store_.pods()) {
+    if (known->info.full_name() == full_name && known->netns && known->netns->id == netns) pod = known;
+  }
+  if (!pod) co_return Result<void>{};
+  WEFT_LOG(kInfo, kTarget, "pod is being removed", {"pod", pod->info.full_name()}, {"uid", pod->info.uid});
+  pod->let_go = true;
+  set_wish(*pod, Wish::kGone);
+  pod->revoked.reset();
+  pod->changed.set();
+  if (!pod->told) co_return Result<void>{};
+  auto revoked = co_await pod->revoked.wait(stop);
+  if (!revoked) co_return fail(ErrorCode::kTimeout, "no answer from its proxies in time");
+  co_return Result<void>{};
 }
 
 Task<void> Reconciler::keep(PodRecordPtr pod) {
@@ -198,6 +218,8 @@ Task<Result<void>> Reconciler::carry_out(Step step, PodRecordPtr pod) {
       if (revoked) {
         pod->told = pod->lost = false;
         pod->acked_by = pod->replaying_to = 0;
+        if (pod->let_go) lose_namespace(*pod);
+        pod->revoked.set();
       }
       co_return revoked;
     }

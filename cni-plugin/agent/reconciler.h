@@ -41,6 +41,10 @@ class Reconciler final : public zds::Owner {
   // The work goes on when the caller stops waiting.
   Task<Result<void>> add(PodInfo info, NetnsPtr netns, StopToken stop);
 
+  // The runtime takes the network of a pod away: waits until no proxy serves it there. Success when we know no such pod, or
+  // know it in another namespace. The pod stays out until add() brings a new namespace, or it is another pod.
+  Task<Result<void>> let_go(std::string full_name, NetnsId netns, StopToken stop);
+
   // Opens the socket for proxies.
   Result<void> listen(const std::string& zds_path) { return server_.listen(zds_path); }
   // Serves proxies until `stop`; ends when every step under way has ended. Rules stay where they are. Call after the first

@@ -201,12 +201,25 @@ std::string to_json(const PodEvent& event) {
       .dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-Result<void> add_pod(const std::string& run_dir, const PodEvent& event) {
-  WEFT_TRY(const Reply reply, post(run_dir + "/pluginevent.sock", "/cmdadd", to_json(event), kAddLimit));
+namespace {
+
+Result<void> tell(const std::string& run_dir, std::string_view path, const PodEvent& event,
+                  std::chrono::milliseconds limit) {
+  WEFT_TRY(const Reply reply, post(run_dir + "/pluginevent.sock", path, to_json(event), limit));
   if (reply.status == 200) return {};
   auto body = reply.body;
   while (!body.empty() && std::isspace(static_cast<unsigned char>(body.back()))) body.pop_back();
   return fail(ErrorCode::kUnavailable, "it answered " + std::to_string(reply.status) + " " + reply.reason + ": " + body);
+}
+
+}  // namespace
+
+Result<void> add_pod(const std::string& run_dir, const PodEvent& event) {
+  return tell(run_dir, "/cmdadd", event, kAddLimit);
+}
+
+Result<void> delete_pod(const std::string& run_dir, const PodEvent& event) {
+  return tell(run_dir, "/cmddel", event, kDelLimit);
 }
 
 }  // namespace weft::cni::plugin

@@ -14,6 +14,8 @@ namespace weft::cni::plugin {
 // The agent installs rules and waits for its proxy within this; istio-cni's limits.
 inline constexpr std::chrono::milliseconds kAddLimit{5000};
 inline constexpr std::chrono::milliseconds kLogLimit{1000};
+// How long the removal of a pod may wait for its proxy.
+inline constexpr std::chrono::milliseconds kDelLimit{1000};
 // How much of an error's text is read.
 inline constexpr std::size_t kReplyBodyMax = 1024 * 1024;
 inline constexpr std::size_t kReplyHeadMax = 64 * 1024;
@@ -42,5 +44,7 @@ std::string to_json(const PodEvent& event);
 
 // Tells the agent of a new pod and waits until it is redirected and served. The error says who refused and why.
 Result<void> add_pod(const std::string& run_dir, const PodEvent& event);
+// Tells the agent that a pod's network goes, and waits until its proxies know.
+Result<void> delete_pod(const std::string& run_dir, const PodEvent& event);
 
 }  // namespace weft::cni::plugin

@@ -1,7 +1,7 @@
 // CNI plugin `weft-cni`: run by the container runtime as the last of a chain, once for each start and end of a pod.
 //
-// ADD does the work (add.h). DEL, CHECK and GC succeed without doing anything, as with istio-cni: the node agent learns of a
-// removed pod from the cluster's state and verifies rules continuously. STATUS succeeds even while the agent is away,
+// ADD does the work (add.h). DEL tells the agent and succeeds in any case (del.h). CHECK and GC succeed without doing
+// anything, as with istio-cni: the node agent verifies rules continuously. STATUS succeeds even while the agent is away,
 // because a runtime that hears otherwise starts no pod at all, and the agent is a pod.
 #include <unistd.h>
 
@@ -12,6 +12,7 @@
 
 #include "cni-plugin/plugin/add.h"
 #include "cni-plugin/plugin/command.h"
+#include "cni-plugin/plugin/del.h"
 #include "lib/base/error.h"
 
 namespace {
@@ -42,6 +43,7 @@ std::expected<std::string, CniError> run(const Environment& environment) {
   const auto call = read_call(*command, environment, *config);
   if (!call) return std::unexpected(call.error());
   if (call->command == Command::kAdd) return add(*call, environment, *config);
+  if (call->command == Command::kDel) del(environment, *config);
   return std::string();
 }
 

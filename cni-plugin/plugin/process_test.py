@@ -230,6 +230,21 @@ class Plugin(unittest.TestCase):
         self.config["cniVersion"] = "1.0.0"
         self.refused(1, "does not allow STATUS", command="STATUS")
 
+    def test_a_removed_pod_is_told_to_the_agent(self):
+        with self.agent(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n") as agent:
+            self.assertEqual(self.call(command="DEL"), (0, None))
+        (head, body), = agent.requests
+        self.assertTrue(head.startswith("POST /cmddel HTTP/1.1\r\n"), head)
+        self.assertEqual(body, {"Netns": self.netns, "PodName": "web", "PodNamespace": "mesh", "IPs": None})
+
+    def test_a_pod_is_removed_whatever_the_agent_says(self):
+        for reply in (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", b"nonsense", b"", None):
+            with self.agent(reply):
+                self.assertEqual(self.call(command="DEL"), (0, None))
+            os.unlink(os.path.join(self.run_dir, "pluginevent.sock"))
+        self.config["ambient_enabled"] = "no"
+        self.assertEqual(self.call(command="DEL"), (0, None))
+
     def test_version_needs_nothing(self):
         for text in ("", "{", json.dumps(self.config)):
             status, reply = self.call(command="VERSION", text=text, CNI_PATH=None)

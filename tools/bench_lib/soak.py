@@ -68,11 +68,13 @@ class Soak:
 
     # -------------------------------------------------------------- traffic
     def load(self, mode, end=None, **options):
-        """The load generator until then or the cycle's end, again and again; returns what it said."""
+        """The load generator until then or the cycle's end, again and again; returns what it said. A transfer is finished, what
+        counts requests ends in time."""
         said, end = [], end or self.end
         while time.monotonic() < end:
-            limit = max(1, int(end - time.monotonic()))
-            with measure.Client(self.lane, self.cpus, mode, dict(options, limit=limit)) as client:
+            if "count" in options:
+                options["limit"] = max(1, int(end - time.monotonic()))
+            with measure.Client(self.lane, self.cpus, mode, options) as client:
                 opened = client.line()
                 client.go()
                 done = client.line()
