@@ -114,9 +114,10 @@ void AccessRecord::write_log(log::Level level, std::string_view message, const s
   line.write(level, message);
 }
 
-void log_early_refusal(Reporter reporter, const SocketAddress& source, const SocketAddress& destination,
+void RefusalLog::write(Reporter reporter, const SocketAddress& source, const SocketAddress& destination,
                        const std::string& error) {
   if (!log::enabled(log::Level::kWarn, kTarget)) return;
+  if (!lines_.take(1, loop_.now())) return counters_.count(LimitReason::kLogLines);
   Line line;
   line.display("src.addr", source.to_string());
   line.display("dst.addr", destination.to_string());

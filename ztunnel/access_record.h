@@ -10,7 +10,9 @@
 #include "lib/base/clock.h"
 #include "lib/base/ip.h"
 #include "lib/base/log.h"
+#include "lib/base/token_bucket.h"
 #include "lib/io/pump.h"
+#include "ztunnel/limits/reasons.h"
 #include "ztunnel/open_connections.h"
 #include "ztunnel/traffic.h"
 
@@ -61,8 +63,17 @@ class AccessRecord final : public OpenConnection {
   bool finished_ = false;
 };
 
-// A connection refused before its ends were known: one log line, no metrics.
-void log_early_refusal(Reporter reporter, const SocketAddress& source, const SocketAddress& destination,
-                       const std::string& error);
+// Lines about connections refused before their ends were known; no traffic metrics. Who is refused can ask for as many as he
+// likes, so there are 200 at once and 20 a second for each worker; the rest is only counted. Thread: the worker's.
+class RefusalLog {
+ public:
+  RefusalLog(Loop& loop, LimitCounters& counters) : loop_(loop), counters_(counters) {}
+  void write(Reporter reporter, const SocketAddress& source, const SocketAddress& destination, const std::string& error);
+
+ private:
+  Loop& loop_;
+  LimitCounters& counters_;
+  TokenBucket lines_{200, 20};
+};
 
 }  // namespace weft::ztunnel

@@ -88,7 +88,7 @@ Result<void> App::read_mesh() {
 void App::place_workers() {
   std::vector<Worker*> workers;
   for (const auto& seat : around_.workers) {
-    workers_.push_back(std::make_unique<Worker>(seat.loop, seat.networks, settings_, *identities_, traffic_));
+    workers_.push_back(std::make_unique<Worker>(seat.loop, seat.networks, settings_, *identities_, traffic_, limits_));
     workers.push_back(workers_.back().get());
   }
   if (settings_.mode == ProxyMode::kDedicated) return;

@@ -88,6 +88,7 @@ int run_app(Settings settings) {
   WEFT_LOG(kInfo, "app", "workers started", {"count", fmt::to_string((*workers)->size()), log::FieldKind::kNumber},
            {"engine", (*workers)->description()});
   Surroundings around{loop, *network, files, resolver, packets, {}, (*workers)->description()};
+  if (auto limit = linux::raise_open_files_limit()) around.open_files_max = *limit;
   for (std::size_t i = 0; i < (*workers)->size(); ++i)
     around.workers.push_back({(*workers)->loop(i), (*workers)->networks(i)});
   int exit_code = runtime::kExitFailure;

@@ -16,6 +16,9 @@ PodProxy::PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network, const P
       network_(std::move(network)),
       snapshot_changed_(worker.loop()),
       judged_policies_(worker.snapshot()->policy_revision()),
+      descriptors_(worker.descriptors(), worker.limit_counters()),
+      peers_(worker.settings().peer_limits, worker.limit_counters()),
+      handshakes_(worker.loop(), worker.handshake_pace(), worker.limit_counters(), worker.descriptors().pod_max()),
       accepting_(worker.loop()),
       scope_(worker.loop()),
       pool_(worker.loop(),
@@ -75,6 +78,7 @@ void PodProxy::serve(io::ListenerPtr listener, Serve serve) {
 
 Task<void> PodProxy::accept_all(io::Listener& listener, Serve serve) {
   for (;;) {
+    if (serve == serve_tunnels) co_await handshakes_.room(accepting_.token());
     auto accepted = co_await listener.accept(accepting_.token());
     if (!accepted) {
       if (accepted.error().code() != ErrorCode::kCancelled)
@@ -216,7 +220,7 @@ Task<Result<io::StreamPtr>> PodProxy::dial(const hbone::PoolKey& key, StopToken 
     co_return fail(std::move(socket).error().within("io error").on(Side::kUpstream));
   }
   const tls::Verification verification{.expectation = tls::MeshServer{std::move(expected)}, .now = loop().clock().wall()};
-  auto secured = co_await tls::connect(std::move(*socket), *context, verification, deadline.token());
+  auto secured = co_await tls::connect(std::move(*socket), *context, verification, deadline.token(), &handshakes_.pace());
   if (!secured) {
     if (deadline.expired()) co_return fail(ErrorCode::kTls, "tls handshake error: timed out", Side::kUpstream);
     co_return fail(std::move(secured).error().on(Side::kUpstream));

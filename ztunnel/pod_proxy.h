@@ -13,6 +13,8 @@
 #include "lib/tls/context.h"
 #include "ztunnel/access_record.h"
 #include "ztunnel/connections.h"
+#include "ztunnel/limits/handshakes.h"
+#include "ztunnel/limits/peers.h"
 #include "ztunnel/proxy_kind.h"
 #include "ztunnel/worker.h"
 
@@ -55,6 +57,11 @@ class PodProxy {
   TrafficMetrics& metrics() { return worker_.metrics(); }
   OpenConnections& open_connections() { return worker_.open_connections(); }
   Connections& connections() { return connections_; }
+  PodDescriptors& descriptors() { return descriptors_; }
+  Peers& peers() { return peers_; }
+  Handshakes& handshakes() { return handshakes_; }
+  LimitCounters& limit_counters() { return worker_.limit_counters(); }
+  RefusalLog& refusals() { return worker_.refusals(); }
   hbone::Pool& pool() { return pool_; }
   // Fires when connections must end now.
   StopToken stop_token() const { return scope_.token(); }
@@ -92,6 +99,9 @@ class PodProxy {
   certs::SecretPtr secret_;
   std::shared_ptr<const tls::Context> tls_context_;
   Connections connections_;
+  PodDescriptors descriptors_;
+  Peers peers_;
+  Handshakes handshakes_;
   StopSource drain_;
   Scope accepting_;
   Scope scope_;

@@ -30,6 +30,7 @@ constexpr Setting duration(std::string_view name, std::string_view default_text,
 }
 
 constexpr Duration kYear = 8760h;
+constexpr std::int64_t kPeerMax = 10'000'000;  // more than a node has descriptors for
 // SETTINGS_INITIAL_WINDOW_SIZE ends at 2^31-1, a connection's window cannot begin below 65,535 (RFC 9113 §6.5.2, §6.9.2).
 constexpr std::int64_t kWindowMax = 0x7fffffff, kConnectionWindowMin = 65'535;
 constexpr std::int64_t kFrameMin = 16'384, kFrameMax = 0xffffff;  // RFC 9113 §6.5.2
@@ -142,6 +143,11 @@ constexpr Setting kTable[] = {
     text("WEFT_ENGINE", "auto", "auto, io_uring or epoll.", "weft.engine"),
     text("WEFT_URING_FEATURES", "defer_taskrun,multishot", "What of io_uring may be used; none for neither.",
          "weft.uringFeatures"),
+    number("WEFT_SOURCE_CONNECTIONS_MAX", "256", 1, kPeerMax, "Tunnel connections from one address to one pod."),
+    number("WEFT_SOURCE_TUNNELS_MAX", "16384", 1, kPeerMax, "Open tunnels from one address to one pod."),
+    number("WEFT_IDENTITY_CONNECTIONS_MAX", "4096", 1, kPeerMax, "Tunnel connections of one identity to one pod."),
+    number("WEFT_IDENTITY_TUNNELS_MAX", "65536", 1, kPeerMax, "Open tunnels of one identity to one pod."),
+    number("WEFT_POD_DESCRIPTORS", "25", 1, 100, "The part of this process's open files that one pod may have, percent."),
     duration("WEFT_SPIN", "0s", 0s, 1s, "How long a busy worker looks for new work before it sleeps.", "weft.spin"),
 
     text("RUST_LOG", "info", "Log filter."),

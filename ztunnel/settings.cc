@@ -214,6 +214,11 @@ Duration termination_deadline(SettingReader& reader) {
 void load_data_path(SettingReader& reader, Settings& settings) {
   settings.pool_max_streams = unsigned_number(reader, "POOL_MAX_STREAMS_PER_CONNECTION");
   settings.pool_unused_release_timeout = reader.duration("POOL_UNUSED_RELEASE_TIMEOUT");
+  settings.peer_limits.source_connections = unsigned_number(reader, "WEFT_SOURCE_CONNECTIONS_MAX");
+  settings.peer_limits.source_tunnels = unsigned_number(reader, "WEFT_SOURCE_TUNNELS_MAX");
+  settings.peer_limits.identity_connections = unsigned_number(reader, "WEFT_IDENTITY_CONNECTIONS_MAX");
+  settings.peer_limits.identity_tunnels = unsigned_number(reader, "WEFT_IDENTITY_TUNNELS_MAX");
+  settings.pod_descriptors = unsigned_number(reader, "WEFT_POD_DESCRIPTORS");
   settings.http2_stream_window = unsigned_number(reader, "HTTP2_STREAM_WINDOW_SIZE");
   settings.http2_connection_window = unsigned_number(reader, "HTTP2_CONNECTION_WINDOW_SIZE");
   settings.http2_frame_size = unsigned_number(reader, "HTTP2_FRAME_SIZE");

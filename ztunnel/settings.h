@@ -30,6 +30,14 @@ struct WorkloadName {
 // A setting as it was read; nothing: unset, without a default.
 using SettingValue = std::variant<std::monostate, std::string, bool, std::int64_t, Duration>;
 
+// What one peer may hold at one pod (ztunnel/limits/peers.h).
+struct PeerLimits {
+  std::uint32_t source_connections = 256;
+  std::uint32_t source_tunnels = 16'384;
+  std::uint32_t identity_connections = 4096;
+  std::uint32_t identity_tunnels = 65'536;
+};
+
 struct Settings {
   ProxyMode mode = ProxyMode::kShared;
   WorkloadName workload;       // whom we serve in dedicated mode; empty in shared mode
@@ -68,6 +76,9 @@ struct Settings {
   std::uint32_t http2_stream_window = 0;      // bytes
   std::uint32_t http2_connection_window = 0;  // bytes
   std::uint32_t http2_frame_size = 0;         // bytes, SETTINGS_MAX_FRAME_SIZE advertised
+
+  PeerLimits peer_limits;              // WEFT_SOURCE_*_MAX, WEFT_IDENTITY_*_MAX
+  std::uint32_t pod_descriptors = 25;  // WEFT_POD_DESCRIPTORS, percent of the process's
 
   Duration termination_deadline{};  // how long a drain waits for connections
   OriginalSource original_source = OriginalSource::kIfPossible;

@@ -159,14 +159,14 @@ Task<void> dial_tunnel(Loop& loop, io::Network& network, std::shared_ptr<const t
 }  // namespace
 
 Node::Node(sim::World& world, sim::Internet& internet, const std::string& name, const Settings& settings, TestSource& source,
-           TrafficFamilies& families)
+           TrafficFamilies& families, NodeLimits& limits)
     : host(internet.make_host(name, {})),
       control(world.make_loop(name + "-control")),
       loop(world.make_loop(name + "-worker")),
       networks(internet.networks(host, loop)),
       secrets(control, source),
       identities(control, secrets, name),
-      worker(loop, *networks, settings, identities, families) {}
+      worker(loop, *networks, settings, identities, families, limits) {}
 
 Settings MeshWorld::make_settings() {
   Settings settings;
@@ -184,8 +184,8 @@ MeshWorld::MeshWorld(std::uint64_t seed, Settings with)
       internet(world),
       families(registry),
       source(world.clock().wall()),
-      a(world, internet, "node-a", settings, source, families),
-      b(world, internet, "node-b", settings, source, families),
+      a(world, internet, "node-a", settings, source, families, limits),
+      b(world, internet, "node-b", settings, source, families, limits),
       apps(world.make_loop("apps")),
       servers(apps),
       clients(apps) {

@@ -73,7 +73,7 @@ struct FakePeer {
 
 struct Node {
   Node(sim::World& world, sim::Internet& internet, const std::string& name, const Settings& settings, TestSource& source,
-       TrafficFamilies& families);
+       TrafficFamilies& families, NodeLimits& limits);
   sim::Host& host;
   Loop& control;
   Loop& loop;
@@ -153,6 +153,7 @@ class MeshWorld {
   sim::Internet internet;
   telemetry::Registry registry;
   TrafficFamilies families;
+  NodeLimits limits{registry, 1024, 25};
   TestSource source;
   model::MeshObjects objects;
   model::SnapshotEditor editor;

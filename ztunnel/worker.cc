@@ -5,12 +5,16 @@
 namespace weft::ztunnel {
 
 Worker::Worker(Loop& loop, io::NetworkFactory& networks, const Settings& settings, Identities& identities,
-               TrafficFamilies& families)
+               TrafficFamilies& families, NodeLimits& limits)
     : loop_(loop),
       networks_(networks),
       settings_(settings),
       identities_(identities),
       metrics_(families),
+      descriptors_(limits.descriptors),
+      limit_counters_(limits.exceeded),
+      handshake_pace_(loop),
+      refusals_(loop, limit_counters_),
       open_connections_(loop),
       snapshot_(std::make_shared<const model::Snapshot>()) {}
 

@@ -10,12 +10,15 @@
 #include <string>
 #include <vector>
 
+#include "lib/async/pace.h"
 #include "lib/async/published.h"
 #include "lib/io/network.h"
 #include "lib/model/snapshot.h"
 #include "lib/zds/messages.h"
+#include "ztunnel/access_record.h"
 #include "ztunnel/connections.h"
 #include "ztunnel/identities.h"
+#include "ztunnel/limits/descriptors.h"
 #include "ztunnel/open_connections.h"
 #include "ztunnel/proxy_kind.h"
 #include "ztunnel/settings.h"
@@ -44,7 +47,7 @@ class Worker {
 
   // All references outlive the worker.
   Worker(Loop& loop, io::NetworkFactory& networks, const Settings& settings, Identities& identities,
-         TrafficFamilies& families);
+         TrafficFamilies& families, NodeLimits& limits);
   ~Worker();
 
   // The pods' snapshot is from now on what `mesh` publishes.
@@ -67,6 +70,11 @@ class Worker {
   Identities& identities() { return identities_; }
   OpenConnections& open_connections() { return open_connections_; }
   TrafficMetrics& metrics() { return metrics_; }
+  Descriptors& descriptors() { return descriptors_; }
+  LimitCounters& limit_counters() { return limit_counters_; }
+  // Shared by the handshakes of all pods here.
+  Pace& handshake_pace() { return handshake_pace_; }
+  RefusalLog& refusals() { return refusals_; }
   // Never null.
   const model::SnapshotPtr& snapshot() const { return snapshot_; }
 
@@ -79,6 +87,10 @@ class Worker {
   const Settings& settings_;
   Identities& identities_;
   TrafficMetrics metrics_;
+  Descriptors& descriptors_;
+  LimitCounters limit_counters_;
+  Pace handshake_pace_;
+  RefusalLog refusals_;
   OpenConnections open_connections_;
   model::SnapshotPtr snapshot_;
   std::shared_ptr<Published<model::Snapshot>::Watcher> watcher_;

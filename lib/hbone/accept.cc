@@ -48,8 +48,8 @@ void IncomingTunnel::refuse(Refusal why) {
   stream_.reset();
 }
 
-Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler,
-                         StopToken drain, StopToken stop, OnNoTunnel on_no_tunnel) {
+Task<Served> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler, StopToken drain,
+                   StopToken stop, OnNoTunnel on_no_tunnel) {
   auto connection = http2::Connection::create(loop, http2::Role::kServer, settings, std::move(transport));
   Scope tunnels(loop, stop);
   connection->on_request([&tunnels, &handler, &on_no_tunnel](http2::StreamPtr stream) {
@@ -63,11 +63,13 @@ Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr tra
     tunnels.spawn(handler(std::move(tunnel), tunnels.token()));
   });
   StopCallback on_drain(drain, [&connection] { connection->shutdown(); });
-  auto outcome = co_await connection->run(stop);
+  Served served;
+  served.outcome = co_await connection->run(stop);
+  served.breach = connection->breach();
   // No connection, no request: those already posted are dropped.
   connection->on_request({});
   co_await tunnels.join();
-  co_return outcome;
+  co_return served;
 }
 
 }  // namespace weft::hbone

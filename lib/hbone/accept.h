@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "lib/async/loop.h"
@@ -27,6 +28,9 @@ class IncomingTunnel {
   // Answers 200 and hands the bytes over. Call it when the destination is connected. Fails when the caller has gone.
   Result<http2::StreamPtr> accept(std::string_view baggage);
   void refuse(Refusal why);
+  // Called once when the caller takes the request back before it is answered. Take it back (an empty one) before what it
+  // refers to is gone.
+  void on_lost(std::function<void()> lost) { stream_->on_lost(std::move(lost)); }
 
  private:
   ReceivedRequest request_;
@@ -39,7 +43,11 @@ using OnNoTunnel = std::function<void(std::string_view problem)>;
 
 // Serves the connection until it is over; then waits for the handlers. Anything but CONNECT is answered 400 here.
 // `drain`: no new requests from then on, open tunnels go on. `stop`: everything ends, handlers see their token.
-Task<Result<void>> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler,
-                         StopToken drain, StopToken stop, OnNoTunnel on_no_tunnel = {});
+struct Served {
+  Result<void> outcome;                 // as of http2::Connection::run()
+  std::optional<http2::Breach> breach;  // what the peer did too much of
+};
+Task<Served> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler, StopToken drain,
+                   StopToken stop, OnNoTunnel on_no_tunnel = {});
 
 }  // namespace weft::hbone

@@ -54,8 +54,8 @@ Task<void> serve_one(Loop& loop, http2::Settings settings, io::StreamPtr transpo
     if (problems) problems->emplace_back(problem);
   };
   TunnelHandler handler = echo_tunnel;
-  auto outcome = co_await serve(loop, settings, std::move(transport), std::move(handler), drain, stop, std::move(note));
-  (void)outcome;
+  auto served = co_await serve(loop, settings, std::move(transport), std::move(handler), drain, stop, std::move(note));
+  (void)served;
 }
 
 struct World {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lib/async/scope.h"
+#include "lib/http2/detail/stream_state.h"
 
 namespace weft::http2 {
 namespace {
@@ -11,161 +12,15 @@ namespace {
 constexpr std::size_t kReadMax = 256 * 1024;
 // After our last frame the peer gets this long to close; closing first could make the kernel drop what is still under way.
 constexpr Duration kLinger = std::chrono::seconds(5);
+// And of what it goes on sending no more is taken than this.
+constexpr std::size_t kUnheardMax = 256 * 1024;
+
+Error too_costly(Breach breach) {
+  return Error(ErrorCode::kLimit,
+               "h2 failed: the peer sent too many or too costly frames: " + std::string(to_string(breach)));
+}
 
 }  // namespace
-
-// Shared by the handle a user holds and the connection; either may go first.
-struct Stream::State {
-  explicit State(Loop& loop) : readable(loop), writable(loop), answered(loop) { writable.set(); }
-  std::int32_t id = 0;
-  Headers request;
-  std::optional<Headers> response;
-  Headers trailers;
-
-  BufferChain in;              // received, not read yet
-  std::size_t unconsumed = 0;  // read, not reported consumed yet
-  bool in_ended = false;
-  bool out_ended = false;
-  bool responding = false;     // server: a response with a body was begun (clients: always)
-  bool closed = false;         // the stream is gone from the session
-  std::optional<Error> error;  // why it ended early
-  Event readable;
-  Event writable;
-  Event answered;
-
-  void end_early(Error why) {
-    if (!error) error = std::move(why);
-    wake();
-  }
-  void wake() {
-    readable.set();
-    writable.set();
-    answered.set();
-  }
-};
-
-// --- Stream -----------------------------------------------------------------------------------------------------------
-
-Stream::Stream(std::shared_ptr<Connection> connection, std::shared_ptr<State> state)
-    : connection_(std::move(connection)), state_(std::move(state)) {}
-
-Stream::~Stream() {
-  auto& s = *state_;
-  if (!s.closed && !(s.in_ended && s.out_ended)) {
-    if (connection_->role_ == Role::kServer && s.out_ended) {
-      connection_->session_.close_after_end(s.id);
-    } else {
-      connection_->session_.reset(s.id, ResetCode::kCancel);
-    }
-  }
-  // Bytes nobody will take any more: their credit goes back to the connection, once.
-  const auto left = s.in.size() + std::exchange(s.unconsumed, 0);
-  s.in.clear();
-  connection_->session_.consume(s.id, left);
-  connection_->streams_.erase(s.id);
-  connection_->touch();
-}
-
-Task<Result<BufferChain>> Stream::read(std::size_t max) {
-  auto state = state_;
-  auto& s = *state;
-  if (s.in.empty() && !s.in_ended && !s.error) {
-    s.readable.reset();
-    auto woken = co_await s.readable.wait();
-    (void)woken;
-  }
-  if (s.error && s.error->code() == ErrorCode::kCancelled) co_return fail(*s.error);
-  if (!s.in.empty()) {
-    BufferChain data = s.in.split(max);
-    s.unconsumed += data.size();
-    co_return std::move(data);
-  }
-  if (s.in_ended) co_return BufferChain();
-  co_return fail(*s.error);
-}
-
-void Stream::consumed(std::size_t count) {
-  auto& s = *state_;
-  count = std::min(count, s.unconsumed);
-  s.unconsumed -= count;
-  connection_->session_.consume(s.id, count);
-  if (connection_->session_.wants_write()) connection_->touch();
-}
-
-Task<Result<void>> Stream::write(BufferChain data) {
-  auto state = state_;
-  auto& s = *state;
-  if (s.error) co_return fail(*s.error);
-  if (s.closed || s.out_ended || !s.responding) co_return fail(ErrorCode::kClosed, "the stream no longer takes data");
-  if (data.empty()) co_return Result<void>{};
-  s.writable.reset();
-  connection_->session_.send(s.id, std::move(data), false);
-  connection_->touch();
-  auto room = co_await s.writable.wait();
-  (void)room;
-  if (s.error) co_return fail(*s.error);
-  if (s.closed) co_return fail(ErrorCode::kClosed, "the stream no longer takes data");
-  co_return Result<void>{};
-}
-
-Task<Result<void>> Stream::shutdown_write() {
-  auto result = finish({});
-  co_return result;
-}
-
-Result<void> Stream::finish(Headers trailers) {
-  auto& s = *state_;
-  if (s.error) return fail(*s.error);
-  if (std::exchange(s.out_ended, true)) return {};
-  if (s.closed) return fail(ErrorCode::kClosed, "the stream is closed");
-  connection_->session_.send(s.id, BufferChain(), true, std::move(trailers));
-  connection_->touch();
-  return {};
-}
-
-void Stream::abort(io::AbortReason reason) {
-  auto& s = *state_;
-  if (!s.closed && !(s.in_ended && s.out_ended)) {
-    connection_->session_.reset(s.id, reason == io::AbortReason::kReset ? ResetCode::kConnectError : ResetCode::kCancel);
-    connection_->touch();
-  }
-  s.error = Error(ErrorCode::kCancelled, "stream aborted");
-  s.wake();
-}
-
-void Stream::stop_reading() {
-  state_->error = Error(ErrorCode::kCancelled, "stream given up after its end was sent");
-  state_->wake();
-}
-
-const Headers& Stream::request() const { return state_->request; }
-const Headers& Stream::trailers() const { return state_->trailers; }
-
-Task<Result<Headers>> Stream::response(StopToken stop) {
-  auto state = state_;
-  auto& s = *state;
-  if (!s.response && !s.error) {
-    auto woken = co_await s.answered.wait(stop);
-    if (!woken) co_return fail(std::move(woken).error());
-  }
-  if (s.response) co_return *s.response;
-  if (s.error) co_return fail(*s.error);
-  co_return fail(ErrorCode::kClosed, "the stream ended without a response");
-}
-
-Result<void> Stream::respond(const Headers& headers, Body body) {
-  auto& s = *state_;
-  if (s.error) return fail(*s.error);
-  if (s.closed) return fail(ErrorCode::kClosed, "the stream is closed");
-  auto answered = connection_->session_.respond(s.id, headers, body == Body::kFollows);
-  if (!answered) return answered;
-  s.responding = body == Body::kFollows;
-  s.out_ended = body == Body::kNone;
-  connection_->touch();
-  return {};
-}
-
-// --- Connection -------------------------------------------------------------------------------------------------------
 
 std::shared_ptr<Connection> Connection::create(Loop& loop, Role role, const Settings& settings, io::StreamPtr transport) {
   return std::shared_ptr<Connection>(new Connection(loop, role, settings, std::move(transport)));
@@ -191,6 +46,10 @@ Connection::Connection(Loop& loop, Role role, const Settings& settings, io::Stre
         session_.ping();
         touch();
         loop_.arm(ping_timer_, loop_.now() + settings_.ping_timeout);
+      }),
+      header_timer_([this] {
+        session_.give_up(Breach::kHeaderTimeout);
+        leave(too_costly(Breach::kHeaderTimeout));
       }) {}
 
 Connection::~Connection() = default;
@@ -204,6 +63,26 @@ void Connection::end_with(Result<void> outcome) {
   touch();
 }
 
+// Ends every stream now, tells the peer, and gives it a little time to take that: closing under what it still sends would
+// make the kernel throw our last words away.
+void Connection::leave(Error why) {
+  if (left_) return;
+  left_ = std::move(why);
+  ending_ = lingering_ = true;
+  header_timer_.cancel();
+  fail_all(Error(ErrorCode::kReset, left_->message()));
+  loop_.arm(ping_timer_, loop_.now() + kLinger);
+  touch();
+}
+
+void Connection::watch_header_block() {
+  if (!session_.header_block_open()) {
+    if (header_timer_.armed()) header_timer_.cancel();
+  } else if (!header_timer_.armed()) {
+    loop_.arm(header_timer_, loop_.now() + kHeaderBlockTimeout);
+  }
+}
+
 Task<void> Connection::write_frames() {
   for (;;) {
     auto woken = co_await dirty_.wait();
@@ -211,7 +90,9 @@ Task<void> Connection::write_frames() {
     dirty_.reset();
     if (outcome_) co_return;
     BufferChain frames;
-    if (session_.produce(frames)) {
+    const bool produced = session_.produce(frames);
+    if (session_.breach()) leave(too_costly(*session_.breach()));
+    if (produced) {
       auto written = co_await transport_->write(std::move(frames));
       if (!written) {
         end_with(fail(std::move(written).error()));
@@ -220,7 +101,7 @@ Task<void> Connection::write_frames() {
       dirty_.set();  // more may have become sendable meanwhile
       continue;
     }
-    if (session_.finished()) {
+    if (left_ || session_.finished()) {
       ending_ = true;
       if (session_.broken()) fail_all(*session_.broken());  // nobody waits until the peer has taken note
       auto closed = co_await transport_->shutdown_write();
@@ -240,6 +121,9 @@ Task<Result<void>> Connection::run(StopToken stop) {
   loop_.arm(ping_timer_, loop_.now() + settings_.ping_interval);
   touch();
   writer.spawn(write_frames());
+  std::uint32_t frames = 0;  // handled in this turn
+  MonotonicTime turn{};
+  std::size_t unheard = 0;
   while (!outcome_) {
     auto data = co_await transport_->read(kReadMax);
     if (!data) {
@@ -251,7 +135,7 @@ Task<Result<void>> Connection::run(StopToken stop) {
       break;
     }
     if (data->empty()) {
-      if (session_.broken() || !has_open_streams()) {
+      if (left_ || session_.broken() || !has_open_streams()) {
         end_with(lingered());
       } else {
         end_with(fail(ErrorCode::kReset, "the peer closed the connection under open streams"));
@@ -259,11 +143,32 @@ Task<Result<void>> Connection::run(StopToken stop) {
       break;
     }
     const auto size = data->size();
+    if (left_) {
+      transport_->consumed(size);
+      unheard += size;
+      if (unheard > kUnheardMax) end_with(lingered());
+      continue;
+    }
     Result<void> parsed;
-    while (parsed && !data->empty()) parsed = session_.receive(data->pop_front());
+    // Reads that follow each other within one turn of the loop add up.
+    const auto now = loop_.now();
+    frames = now == turn ? frames + kFramesPerRead : 0;
+    turn = now;
+    while (parsed && !data->empty() && !outcome_ && !left_) {
+      parsed = session_.receive(data->pop_front(), now);
+      frames += session_.take_frame_count();
+      if (frames < kFramesPerTurn) continue;
+      // Others have their turn before the next frames of this peer.
+      frames = 0;
+      touch();
+      co_await yield_to(loop_);
+    }
     transport_->consumed(size);
+    if (parsed && !left_) watch_header_block();
     touch();
-    if (!parsed) {
+    if (!parsed && session_.breach()) {
+      leave(std::move(parsed).error());
+    } else if (!parsed) {
       // The session may have a last GOAWAY to say; the transport takes what it can of it.
       BufferChain last;
       if (session_.produce(last) && !outcome_) {
@@ -276,6 +181,7 @@ Task<Result<void>> Connection::run(StopToken stop) {
   touch();
   co_await writer.join();
   ping_timer_.cancel();
+  header_timer_.cancel();
   over_ = true;
   fail_all(Error(ErrorCode::kReset, *outcome_ ? std::string("the connection closed") : outcome_->error().message()));
   transport_.reset();
@@ -284,12 +190,24 @@ Task<Result<void>> Connection::run(StopToken stop) {
 
 // How a connection ended whose session had nothing more to say.
 Result<void> Connection::lingered() const {
+  if (left_) return fail(*left_);
   if (session_.broken()) return fail(*session_.broken());
   return {};
 }
 
 bool Connection::has_open_streams() const {
   return std::any_of(streams_.begin(), streams_.end(), [](const auto& entry) { return !entry.second->closed; });
+}
+
+void Connection::end_early(const std::shared_ptr<Stream::State>& state, Error why) {
+  // Later: who hears of it may do anything, this may be a call of the parser.
+  if (state->lost) {
+    loop_.post([state] {
+      if (auto tell = std::exchange(state->lost, nullptr)) tell();
+    });
+  }
+  if (!state->error) state->error = std::move(why);
+  state->wake();
 }
 
 void Connection::fail_all(const Error& error) {
@@ -299,7 +217,7 @@ void Connection::fail_all(const Error& error) {
     state->closed = true;
     if (!(state->in_ended && state->out_ended)) {
       // What was answered has bytes under way, and ends for its reader as cut off.
-      state->end_early(state->response || role_ == Role::kServer ? reset : error);
+      end_early(state, state->response || role_ == Role::kServer ? reset : error);
     } else {
       state->wake();
     }
@@ -347,6 +265,10 @@ void Connection::close() { end_with(fail(ErrorCode::kCancelled, "connection clos
 
 void Connection::on_headers(std::int32_t id, Headers headers, bool, bool trailers) {
   if (role_ == Role::kServer && !trailers) {
+    if (streams_.size() >= kHandledPerAnnounced * settings_.max_concurrent_streams) {
+      session_.reset(id, ResetCode::kRefusedStream);
+      return;
+    }
     auto state = std::make_shared<Stream::State>(loop_);
     state->id = id;
     state->request = std::move(headers);
@@ -354,8 +276,9 @@ void Connection::on_headers(std::int32_t id, Headers headers, bool, bool trailer
     // Not from inside the parser: the handler may do anything.
     loop_.post([self = shared_from_this(), state = std::move(state)]() mutable {
       auto* raw = self.get();
+      const bool lost = state->error.has_value();  // taken back meanwhile: no work is begun for it
       StreamPtr stream(new Stream(std::move(self), std::move(state)));
-      if (raw->on_request_) raw->on_request_(std::move(stream));
+      if (raw->on_request_ && !lost) raw->on_request_(std::move(stream));
     });
     return;
   }
@@ -375,7 +298,7 @@ void Connection::on_data(std::int32_t id, Buffer data) {
     session_.consume(id, data.size());
     return;
   }
-  found->second->in.append(std::move(data));
+  found->second->take_in(std::move(data));
   found->second->readable.set();
 }
 
@@ -396,13 +319,21 @@ void Connection::on_closed(std::int32_t id, std::uint32_t code) {
     s.in_ended = true;
   } else if (!(s.in_ended && s.out_ended)) {
     // What was received before the reset is not delivered: TCP drops it as well.
-    if (!s.error) session_.consume(id, s.in.size());
-    if (!s.error) s.in.clear();
-    s.end_early(code == static_cast<std::uint32_t>(ResetCode::kRefusedStream)
-                    ? Error(ErrorCode::kUnavailable, "the peer refused the stream")
-                    : Error(ErrorCode::kReset, "stream reset with HTTP/2 error " + std::to_string(code)));
+    if (!s.error) {
+      session_.consume(id, s.unread());
+      s.drop_unread();
+    }
+    end_early(found->second, code == static_cast<std::uint32_t>(ResetCode::kRefusedStream)
+                                 ? Error(ErrorCode::kUnavailable, "the peer refused the stream")
+                                 : Error(ErrorCode::kReset, "stream reset with HTTP/2 error " + std::to_string(code)));
   }
   s.wake();
+}
+
+std::size_t Connection::slices_held() const {
+  std::size_t count = 0;
+  for (const auto& [id, state] : streams_) count += state->in.slice_count() + (state->gathered ? 1 : 0);
+  return count;
 }
 
 void Connection::on_goaway() { ending_ = true; }

@@ -48,6 +48,9 @@ class Stream final : public io::Stream {
   // Server: answers; with `end` the response has no body.
   enum class Body { kNone, kFollows };
   Result<void> respond(const Headers& headers, Body body);
+  // Called once, on the connection's stack, when the stream ends early before `respond()`: nobody waits for the answer.
+  // Take it back (an empty one) before what it refers to is gone.
+  void on_lost(std::function<void()> lost);
   // Ends our direction with trailers instead of plainly.
   Result<void> finish(Headers trailers);
   // Our side of the exchange is over: reads under way and later ones end with kCancelled, without a reset. After finish().
@@ -73,7 +76,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   // Server: called for each request, on a later turn than its arrival. Set before run().
   void on_request(std::function<void(StreamPtr)> handler) { on_request_ = std::move(handler); }
 
-  // Drives the connection to its end. ok: orderly (GOAWAY and no streams, or the peer closed between streams).
+  // Drives the connection to its end. ok: orderly (GOAWAY and no streams, or the peer closed between streams). kLimit: the
+  // peer cost too much, breach() says by what; it was told ENHANCE_YOUR_CALM. kProtocol: it broke the rules.
   Task<Result<void>> run(StopToken stop);
 
   // Client: opens a stream. kUnavailable when the connection is ending; kLimit when the peer's stream limit is reached.
@@ -84,6 +88,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   // No new streams: GOAWAY was seen or sent, or the connection is over.
   bool ending() const { return ending_; }
 
+  const std::optional<Breach>& breach() const { return session_.breach(); }
+
   // Orderly end: GOAWAY now; streams go on; the connection closes after the last one.
   void shutdown();
   // Ends it now; every stream fails with kReset.
@@ -92,6 +98,9 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   io::Stream& transport() { return *transport_; }
   // Bytes received and not given back by consumed(), over all streams, for tests.
   std::size_t unconsumed() const { return session_.unconsumed(); }
+  // Slices of received data held for readers, for tests.
+  std::size_t slices_held() const;
+  const Session& session() const { return session_; }
 
  private:
   friend class Stream;
@@ -106,8 +115,11 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   void on_sent(std::int32_t id, std::size_t left) override;
 
   Task<void> write_frames();
+  void watch_header_block();
   void touch() { dirty_.set(); }
+  void end_early(const std::shared_ptr<Stream::State>& state, Error why);
   void fail_all(const Error& error);
+  void leave(Error why);
   void end_with(Result<void> outcome);
   bool has_open_streams() const;
   Result<void> lingered() const;
@@ -121,12 +133,14 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   std::function<void(StreamPtr)> on_request_;
   Event dirty_;
   Timer ping_timer_;
+  Timer header_timer_;  // armed while a header block is incomplete
   bool running_ = false;
   bool ending_ = false;
   bool over_ = false;
   bool ping_waiting_ = false;
   bool goaway_after_ping_ = false;
-  bool lingering_ = false;  // everything was said; waiting for the peer to close
+  bool lingering_ = false;     // everything was said; waiting for the peer to close
+  std::optional<Error> left_;  // why the peer is left: it is told, nothing it sends counts any more
   std::optional<Result<void>> outcome_;
 };
 

@@ -13,11 +13,11 @@ namespace {
 
 // RFC 9113 §4.1.
 constexpr std::size_t kFrameHeader = 9;
+constexpr std::size_t kPrefaceSize = 24;  // §3.4: what a client says before its first frame
 // RFC 9113 §6.5.2: what a header field costs besides its bytes.
 constexpr std::size_t kFieldOverhead = 32;
-// PING and SETTINGS answers a peer can make us queue before we call it a flood; CONTINUATION frames of one header block.
-constexpr std::size_t kQueuedAcksMax = 256;
-constexpr std::size_t kContinuationsMax = 8;
+// nghttp2's own count of resets knows nothing of useful streams: it stands behind ours (budget.h), for what ours overlooks.
+constexpr std::uint64_t kNativeResetBurst = 100'000, kNativeResetsPerSecond = 10'000;
 // One produce() stops starting DATA frames beyond this: a write of the transport stays bounded and control frames get ahead.
 constexpr std::size_t kProduceMax = 256 * 1024;
 
@@ -26,6 +26,16 @@ Error from_native(int code, std::string_view what) {
   text += ": ";
   text += nghttp2_strerror(code);
   return Error(code == NGHTTP2_ERR_STREAM_ID_NOT_AVAILABLE ? ErrorCode::kLimit : ErrorCode::kProtocol, std::move(text));
+}
+
+// What nghttp2 refuses by limits of its own.
+std::optional<Breach> breach_of(int code) {
+  switch (code) {
+    case NGHTTP2_ERR_FLOODED:
+    case NGHTTP2_ERR_TOO_MANY_SETTINGS: return Breach::kControlFrames;
+    case NGHTTP2_ERR_TOO_MANY_CONTINUATIONS: return Breach::kHeaderBlock;
+    default: return std::nullopt;
+  }
 }
 
 std::vector<nghttp2_nv> fields(const Headers& headers) {
@@ -58,6 +68,8 @@ struct Session::Native {
     std::size_t incoming_size = 0;
     bool message_begun = false;  // a final header block was seen
     bool end_sent = false;       // our END_STREAM left
+    bool useful = false;         // bytes were taken or sent
+    bool reset_by_us = false;    // by our own will, not by a rule that the peer broke
     bool close_after_end = false;
   };
 
@@ -73,8 +85,23 @@ struct Session::Native {
   std::vector<std::int32_t> paused;  // streams whose data waits for the next produce()
   std::size_t unconsumed = 0;        // DATA bytes handed on, credit not given back
   std::optional<Error> broken;
+  const Role role;
+  FrameScanner scanner;
+  Budget budget;
+  MonotonicTime now{};  // of the receive() under way or before
+  std::uint32_t frames = 0;
 
-  Native(const Settings& s, SessionEvents& e) : settings(s), events(e) {}
+  Native(Role r, const Settings& s, SessionEvents& e)
+      : settings(s), events(e), role(r), scanner(r == Role::kServer ? kPrefaceSize : 0), budget(s.max_header_list) {}
+
+  void give_up() { nghttp2_session_terminate_session(session, static_cast<std::uint32_t>(ResetCode::kEnhanceYourCalm)); }
+  // A stream ended by a reset that we did not want: free when it had carried something.
+  bool pay_for_reset(std::int32_t id) {
+    if (role == Role::kClient) return true;  // it is we who open streams
+    const auto found = streams.find(id);
+    if (found != streams.end() && (found->second.useful || found->second.reset_by_us)) return true;
+    return budget.on_idle_reset(now);
+  }
 
   static Native& of(void* user) { return *static_cast<Native*>(user); }
 
@@ -116,6 +143,14 @@ struct Session::Native {
     return static_cast<ssize_t>(count);
   }
 
+  // The scanner's findings, in front of nghttp2.
+  bool begin_frame(const FrameHeader& frame) {
+    ++frames;
+    if (frame.type != kFrameReset) return budget.begin_frame(frame, now);
+    // Of a stream that is gone: resets of both sides may cross, and nothing is behind it any more.
+    return streams.contains(frame.stream) ? pay_for_reset(frame.stream) : budget.on_control(1, now);
+  }
+
   static int send_data(nghttp2_session*, nghttp2_frame* frame, const std::uint8_t* header, std::size_t length,
                        nghttp2_data_source*, void* user) {
     auto& self = of(user);
@@ -124,6 +159,8 @@ struct Session::Native {
     if (length > 0) {
       self.flush_writer();
       self.out->append(stream.out.split(length));
+      stream.useful = true;
+      self.budget.on_data_sent();
     }
     self.events.on_sent(frame->hd.stream_id, stream.out.size());
     return 0;
@@ -144,7 +181,8 @@ struct Session::Native {
     if (found == self.streams.end()) return 0;
     Stream& stream = found->second;
     stream.incoming_size += name_size + value_size + kFieldOverhead;
-    if (stream.incoming_size > self.settings.max_header_list) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (stream.incoming_size > self.settings.max_header_list || stream.incoming.size() == kHeaderFieldsMax)
+      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     stream.incoming.emplace_back(std::string(reinterpret_cast<const char*>(name), name_size),
                                  std::string(reinterpret_cast<const char*>(value), value_size));
     return 0;
@@ -165,6 +203,7 @@ struct Session::Native {
         const auto* status = http2::find(headers, ":status");
         if (status && status->starts_with('1')) return 0;
         const bool trailers = std::exchange(stream.message_begun, true);
+        if (!trailers) self.budget.on_new_stream();
         self.events.on_headers(id, std::move(headers), ends, trailers);
         if (ends) self.events.on_end_stream(id);
         return 0;
@@ -181,23 +220,32 @@ struct Session::Native {
   }
 
   static int on_frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
-    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
-      of(user).broken =
+    auto& self = of(user);
+    if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code == NGHTTP2_ENHANCE_YOUR_CALM) {
+      self.budget.break_with(
+          Breach::kControlFrames);  // unless it is ours: by a limit of nghttp2's own (entries of SETTINGS)
+    } else if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR) {
+      self.broken =
           Error(ErrorCode::kProtocol, std::string("h2 failed: ") + nghttp2_http2_strerror(frame->goaway.error_code));
+    }
+    if (frame->hd.type == NGHTTP2_RST_STREAM)
+      (void)self.pay_for_reset(frame->hd.stream_id);  // produce() looks for the breach
     const bool may_end = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
     if (!may_end || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
-    auto& self = of(user);
     auto found = self.streams.find(frame->hd.stream_id);
     if (found == self.streams.end()) return 0;
     found->second.end_sent = true;
-    if (found->second.close_after_end)
+    if (found->second.close_after_end) {
+      found->second.reset_by_us = true;
       nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    }
     return 0;
   }
 
   static int on_data(nghttp2_session*, std::uint8_t, std::int32_t id, const std::uint8_t* data, std::size_t size,
                      void* user) {
     auto& self = of(user);
+    if (!self.budget.on_payload(size)) return NGHTTP2_ERR_CALLBACK_FAILURE;
     self.unconsumed += size;
     self.events.on_data(id, self.input->slice_at(data, size));
     return 0;
@@ -219,7 +267,7 @@ struct Session::Native {
 };
 
 Session::Session(Role role, const Settings& settings, SessionEvents& events)
-    : native_(std::make_unique<Native>(settings, events)) {
+    : native_(std::make_unique<Native>(role, settings, events)) {
   nghttp2_session_callbacks* callbacks = nullptr;
   WEFT_CHECK(nghttp2_session_callbacks_new(&callbacks) == 0);
   nghttp2_session_callbacks_set_send_data_callback(callbacks, Native::send_data);
@@ -237,7 +285,8 @@ Session::Session(Role role, const Settings& settings, SessionEvents& events)
   nghttp2_option_set_no_closed_streams(option, 1);
   nghttp2_option_set_max_outbound_ack(option, kQueuedAcksMax);
   nghttp2_option_set_max_continuations(option, kContinuationsMax);
-  nghttp2_option_set_stream_reset_rate_limit(option, settings.reset_burst, settings.reset_rate);
+  nghttp2_option_set_stream_reset_rate_limit(option, kNativeResetBurst, kNativeResetsPerSecond);
+  nghttp2_option_set_max_deflate_dynamic_table_size(option, kHeaderTableSize);
 
   const int made = role == Role::kServer ? nghttp2_session_server_new2(&native_->session, callbacks, native_.get(), option)
                                          : nghttp2_session_client_new2(&native_->session, callbacks, native_.get(), option);
@@ -249,6 +298,7 @@ Session::Session(Role role, const Settings& settings, SessionEvents& events)
       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, settings.stream_window},
       {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, settings.max_frame_size},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, settings.max_header_list},
+      {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, kHeaderTableSize},
   };
   if (role == Role::kServer) {
     entries.push_back({NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, settings.max_concurrent_streams});
@@ -262,25 +312,58 @@ Session::Session(Role role, const Settings& settings, SessionEvents& events)
 
 Session::~Session() { nghttp2_session_del(native_->session); }
 
-Result<void> Session::receive(const Buffer& input) {
+Result<void> Session::receive(const Buffer& input, MonotonicTime now) {
   native_->input = &input;
-  const auto taken =
-      nghttp2_session_mem_recv(native_->session, reinterpret_cast<const std::uint8_t*>(input.data()), input.size());
+  native_->now = now;
+  ssize_t taken = 0;
+  for (auto rest = input.span(); taken >= 0 && !rest.empty();) {
+    const auto step = native_->scanner.step(rest);
+    const FrameHeader& frame = native_->scanner.frame();
+    if (step.begins && !native_->begin_frame(frame)) break;
+    taken = nghttp2_session_mem_recv(native_->session, reinterpret_cast<const std::uint8_t*>(rest.data()), step.size);
+    if (step.ends && !native_->budget.end_frame(frame, now)) break;
+    rest = rest.subspan(step.size);
+  }
   native_->input = nullptr;
-  if (taken < 0) return fail(from_native(static_cast<int>(taken), "h2 failed"));
-  return {};
+  if (taken < 0 && !native_->budget.breach()) {
+    const auto breach = breach_of(static_cast<int>(taken));
+    if (!breach) return fail(from_native(static_cast<int>(taken), "h2 failed"));
+    native_->budget.break_with(*breach);
+  }
+  // Refusals and answers that the peer does not take; nghttp2 bounds some of them, not all.
+  if (nghttp2_session_get_outbound_queue_size(native_->session) > kQueuedFramesMax)
+    native_->budget.break_with(Breach::kControlFrames);
+  if (!native_->budget.breach()) return {};
+  native_->give_up();
+  return fail(ErrorCode::kLimit, "h2 failed: the peer sent too many or too costly frames: " +
+                                     std::string(to_string(*native_->budget.breach())));
 }
+
+const std::optional<Breach>& Session::breach() const { return native_->budget.breach(); }
+
+void Session::give_up(Breach why) {
+  native_->budget.break_with(why);
+  native_->give_up();
+}
+
+bool Session::header_block_open() const { return native_->budget.header_block_open(); }
+
+std::uint32_t Session::take_frame_count() { return std::exchange(native_->frames, 0); }
+
+std::uint32_t Session::tiny_unread() const { return native_->budget.tiny_unread(); }
 
 bool Session::produce(BufferChain& out) {
   const auto before = out.size();
   native_->out = &out;
   native_->out_before = before;
   for (const auto id : std::exchange(native_->paused, {})) nghttp2_session_resume_data(native_->session, id);
+  const bool broken_before = native_->budget.breach().has_value();
   for (;;) {
     const std::uint8_t* data = nullptr;
     // DATA frames leave inside this call by send_data(); what it returns is everything else.
     const auto size = nghttp2_session_mem_send(native_->session, &data);
     if (size <= 0) break;  // nothing left; or out of memory, and the connection ends as nothing more is written
+    if (!broken_before && native_->budget.breach()) native_->give_up();  // again in vain is harmless
     native_->write(data, static_cast<std::size_t>(size));
   }
   if (native_->writer) {
@@ -336,20 +419,27 @@ void Session::send(std::int32_t id, BufferChain data, bool end, Headers trailers
 }
 
 void Session::reset(std::int32_t id, ResetCode code) {
-  if (native_->streams.contains(id))
-    nghttp2_submit_rst_stream(native_->session, NGHTTP2_FLAG_NONE, id, static_cast<std::uint32_t>(code));
+  auto found = native_->streams.find(id);
+  if (found == native_->streams.end()) return;
+  // Refused for there being too many: its peer pays. Anything else is our side's business.
+  found->second.reset_by_us = code != ResetCode::kRefusedStream;
+  nghttp2_submit_rst_stream(native_->session, NGHTTP2_FLAG_NONE, id, static_cast<std::uint32_t>(code));
 }
 
 void Session::close_after_end(std::int32_t id) {
   auto found = native_->streams.find(id);
   if (found == native_->streams.end()) return;
   found->second.close_after_end = true;
-  if (found->second.end_sent) nghttp2_submit_rst_stream(native_->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+  if (!found->second.end_sent) return;
+  found->second.reset_by_us = true;
+  nghttp2_submit_rst_stream(native_->session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
 }
 
 void Session::consume(std::int32_t id, std::size_t count) {
   if (count == 0) return;
+  if (auto found = native_->streams.find(id); found != native_->streams.end()) found->second.useful = true;
   native_->unconsumed -= std::min(count, native_->unconsumed);
+  native_->budget.on_taken(count);
   nghttp2_session_consume(native_->session, id, count);
 }
 

@@ -11,6 +11,7 @@
 
 #include "lib/base/buffer.h"
 #include "lib/base/result.h"
+#include "lib/http2/budget.h"
 #include "lib/http2/settings.h"
 
 namespace weft::http2 {
@@ -39,12 +40,20 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // kProtocol when the peer broke the rules of the connection.
-  Result<void> receive(const Buffer& input);
+  // kProtocol when the peer broke the rules of the connection, kLimit when it cost too much (breach()).
+  Result<void> receive(const Buffer& input, MonotonicTime now);
   // Appends every frame that may leave now to `out`; false when there was none. About 256 KiB at a time:
   // call again until it returns false.
   bool produce(BufferChain& out);
   bool wants_write() const;
+  // What the peer did too much of, in receive() or seen in produce(); the GOAWAY is queued or produced.
+  const std::optional<Breach>& breach() const;
+  // The same as if a limit had been exceeded here.
+  void give_up(Breach why);
+  // A header block was begun and is not complete.
+  bool header_block_open() const;
+  // Frames begun since the last call.
+  std::uint32_t take_frame_count();
   // Neither side will send more: GOAWAY done and no streams left.
   bool finished() const;
   // Which rule the peer broke, when our GOAWAY named an error.
@@ -71,6 +80,8 @@ class Session {
   std::uint32_t peer_max_streams(std::uint32_t assumed) const;
   // Bytes received whose credit was not given back yet, over all streams; for tests.
   std::size_t unconsumed() const;
+  // DATA frames of a few bytes that were not taken yet; for tests.
+  std::uint32_t tiny_unread() const;
 
  private:
   struct Native;

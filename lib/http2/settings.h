@@ -41,9 +41,6 @@ struct Settings {
   // First PING after this time, and after each answer; an answer missing for `ping_timeout` ends the connection.
   Duration ping_interval = std::chrono::seconds(10);
   Duration ping_timeout = std::chrono::seconds(20);
-  // Resets a peer may cause in a burst and per second afterwards (CVE-2023-44487).
-  std::uint64_t reset_burst = 1000;
-  std::uint64_t reset_rate = 100;
 };
 
 }  // namespace weft::http2

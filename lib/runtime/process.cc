@@ -1,5 +1,9 @@
 #include "lib/runtime/process.h"
 
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 
@@ -7,9 +11,22 @@
 #include "lib/linux/limits.h"
 
 namespace weft::runtime {
+namespace {
+
+// The memory holds private keys and other pods' data: neither belongs into a file, nor into another process of the same
+// user. The limit alone does not count where a program takes the dumps (core(5)); a process that is not "dumpable" makes
+// none, and only who has CAP_SYS_PTRACE may trace it.
+void forbid_core_dumps() {
+  const rlimit none{0, 0};
+  if (::setrlimit(RLIMIT_CORE, &none) != 0 || ::prctl(PR_SET_DUMPABLE, 0) != 0)
+    WEFT_LOG(kWarn, "process", "core dumps not forbidden", {"error", Error::from_errno(errno, "prctl").message()});
+}
+
+}  // namespace
 
 void prepare_process() {
   std::signal(SIGPIPE, SIG_IGN);
+  forbid_core_dumps();
   auto limit = linux::raise_open_files_limit();
   if (!limit) WEFT_LOG(kWarn, "process", "open files limit not raised", {"error", limit.error().message()});
 }

@@ -13,7 +13,7 @@ namespace weft::runtime {
 // What main() returns. 64 is sysexits(3)'s EX_USAGE.
 enum ExitCode { kExitOk = 0, kExitFailure = 1, kExitUsage = 64 };
 
-// Ignores SIGPIPE and raises the descriptor limit to its maximum. Before other threads start.
+// Ignores SIGPIPE, raises the descriptor limit to its maximum, forbids core dumps. Before other threads start.
 void prepare_process();
 
 // The last act of main(): the log is written out, and `code` returned. When nobody reads the log any more the process ends

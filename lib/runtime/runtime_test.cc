@@ -2,6 +2,7 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 #include <catch2/catch_test_macros.hpp>
@@ -101,6 +102,16 @@ TEST_CASE("workers run what they are given on named threads") {
     (*workers)->stop();
     (*workers)->stop();
   }
+}
+
+TEST_CASE("a prepared process leaves no core dump, is nobody's to trace, and has all the descriptors it may have") {
+  prepare_process();
+  rlimit core{}, files{};
+  REQUIRE(::getrlimit(RLIMIT_CORE, &core) == 0);
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+  CHECK(core.rlim_max == 0);
+  CHECK(::prctl(PR_GET_DUMPABLE) == 0);
+  CHECK(files.rlim_cur == files.rlim_max);
 }
 
 TEST_CASE("a signal is awaited by name") {

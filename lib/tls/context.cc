@@ -6,6 +6,10 @@
 namespace weft::tls {
 namespace {
 
+// A peer's certificates: OpenSSL refuses the message by its length, before it keeps any of it. An authority of a mesh has
+// one or two intermediates; see detail/verify_callback.cc for their number.
+constexpr long kCertificateBytesMax = 64 * 1024;
+
 constexpr char kSuites13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
 constexpr char kSuites12[] =
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
@@ -61,6 +65,8 @@ Result<std::shared_ptr<Context>> Context::build(const std::vector<Certificate>& 
   SSL_CTX_set_mode(native, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
   SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(native, 0);
+  SSL_CTX_set_max_cert_list(native, kCertificateBytesMax);
+  SSL_CTX_set_max_early_data(native, 0);
   if (SSL_CTX_set_ciphersuites(native, kSuites13) != 1 || SSL_CTX_set_cipher_list(native, kSuites12) != 1 ||
       SSL_CTX_set1_sigalgs_list(native, kSignatures) != 1) {
     return detail::fail_openssl("this OpenSSL lacks a TLS suite or signature we need");

@@ -159,6 +159,60 @@ TLS_CASE("a client that is not who the mesh expects is refused by the server") {
   }
 }
 
+TLS_CASE("a chain of five certificates is looked at, one of six or a message beyond 64 KiB is not") {
+  TestAuthority authority(kNow);
+  auto server = context(authority.credentials(kUsers));
+  auto chain_of = [&](int certificates) {
+    Profile intermediate{.common_name = "intermediate",
+                         .not_before = kNow - std::chrono::hours(1),
+                         .not_after = kNow + std::chrono::hours(1),
+                         .authority = true};
+    std::vector<Certificate> chain;
+    Certificate issuer = authority.root();
+    PrivateKey issuer_key = authority.key();
+    for (int i = 0; i < certificates; ++i) {
+      auto key = PrivateKey::generate(KeyKind::kEcdsaP256);
+      REQUIRE(key);
+      intermediate.common_name = "intermediate " + std::to_string(i);
+      auto made = issue(issuer, issuer_key, *key, i + 1 == certificates ? authority.leaf({.uris = {kCart}}) : intermediate);
+      REQUIRE(made);
+      chain.insert(chain.begin(), *made);
+      issuer = *made;
+      issuer_key = *key;
+    }
+    auto credentials = Credentials::create(issuer_key, std::move(chain), {authority.root()}, 1);
+    REQUIRE(credentials);
+    return *credentials;
+  };
+  Pair honest(context(chain_of(5)), server_named(kUsers), server);
+  CHECK(honest.complete());
+  Pair six(context(chain_of(6)), server_named(kUsers), server);
+  REQUIRE(six.server_error);
+  CHECK(six.server_error->message().find("more than 5 in its chain") != std::string::npos);
+
+  AlternativeNames many{.uris = {kCart}};
+  for (int i = 0; i < 3000; ++i) many.dns.push_back("a-name-of-thirty-bytes." + std::to_string(10'000'000 + i));
+  Pair large(context(authority.credentials(authority.leaf(std::move(many)))), server_named(kUsers), server);
+  REQUIRE(large.server_error);
+  INFO(large.server_error->message());
+  CHECK(large.server_error->message().find("excessive message size") != std::string::npos);
+}
+
+TLS_CASE("no identity comes of a name with a NUL, another case or a path too many") {
+  TestAuthority authority(kNow);
+  auto server = context(authority.credentials(kUsers));
+  using namespace std::string_literals;
+  for (const auto& uri : {"spiffe://cluster.local/ns/shop/sa/cart\0.evil"s, "SPIFFE://cluster.local/ns/shop/sa/cart"s,
+                          "spiffe://cluster.local/ns/shop/sa/cart/more"s, "spiffe://Cluster.Local/ns/shop/sa/cart"s}) {
+    INFO(uri);
+    Pair pair(context(authority.credentials(authority.leaf({.uris = {uri}}))), server_named(kUsers), server);
+    const bool refused = pair.server_error.has_value();
+    // Whoever is let in is somebody else than the name it imitates.
+    if (!refused) CHECK(pair.server->peer_identity()->to_string() != kCart);
+    CHECK((refused || pair.server->peer_identity().has_value()));
+  }
+}
+
 TLS_CASE("a client without a certificate is refused") {
   TestAuthority authority(kNow);
   auto nobody = Context::for_client({authority.root()});

@@ -11,12 +11,12 @@ constexpr std::size_t kWritePortion = 256 * 1024;
 constexpr std::size_t kReadMin = kRecordSizeMax + 1024;
 
 Task<Result<std::unique_ptr<Stream>>> start(io::StreamPtr below, std::shared_ptr<const Context> context, Role role,
-                                            Verification verification, StopToken stop) {
+                                            Verification verification, StopToken stop, Pace::Queue* pace) {
   auto engine = Engine::create(std::move(context), role, std::move(verification));
   WEFT_CO_TRY(auto made, std::move(engine));
   auto stream = std::make_unique<Stream>(std::move(below), std::move(made));
   StopCallback on_stop(stop, [raw = stream.get()] { raw->abort(io::AbortReason::kCancel); });
-  auto done = co_await stream->handshake();
+  auto done = co_await stream->handshake(pace);
   if (!done) co_return fail(std::move(done).error());
   co_return std::move(stream);
 }
@@ -38,8 +38,9 @@ Task<Result<void>> Stream::flush() {
   co_return outcome;
 }
 
-Task<Result<void>> Stream::handshake() {
-  for (;;) {
+Task<Result<void>> Stream::handshake(Pace::Queue* pace) {
+  for (bool received = false;; received = true) {
+    if (pace && received) co_await pace->turn();
     auto done = engine_->handshake();
     auto sent = co_await flush();
     if (!done) {
@@ -62,11 +63,14 @@ Task<Result<void>> Stream::handshake() {
 }
 
 Task<Result<BufferChain>> Stream::read(std::size_t max) {
+  std::size_t received = 0;
   for (;;) {
     if (read_error_) co_return fail(*read_error_);
     BufferChain plain;
     auto decrypted = engine_->decrypt(plain);
     if (!decrypted) read_error_ = std::move(decrypted).error();
+    // Records of a few bytes cost as much each as full ones: of those the next read takes few.
+    if (received > 0 && !plain.empty()) read_max_ = plain.size() >= received / 2 ? std::max(max, kReadMin) : kReadMin;
     if (engine_->has_output()) {  // an alert; the answer to a key update
       auto sent = co_await flush();
       (void)sent;  // the next write will say so
@@ -77,13 +81,14 @@ Task<Result<BufferChain>> Stream::read(std::size_t max) {
     }
     if (read_error_) continue;
     if (engine_->ended()) co_return BufferChain();
-    auto bytes = co_await below_->read(std::max(max, kReadMin));
+    auto bytes = co_await below_->read(std::min(std::max(max, kReadMin), read_max_));
     if (!bytes) {
       read_error_ = std::move(bytes).error();
     } else if (bytes->empty()) {
       engine_->receive_end();
     } else {
-      cipher_unconsumed_ += bytes->size();
+      received = bytes->size();
+      cipher_unconsumed_ += received;
       engine_->receive(std::move(*bytes));
     }
   }
@@ -123,14 +128,14 @@ Task<Result<void>> Stream::shutdown_write() {
 void Stream::abort(io::AbortReason reason) { below_->abort(reason); }
 
 Task<Result<std::unique_ptr<Stream>>> connect(io::StreamPtr below, std::shared_ptr<const Context> context,
-                                              Verification verification, StopToken stop) {
-  auto stream = co_await start(std::move(below), std::move(context), Role::kClient, std::move(verification), stop);
+                                              Verification verification, StopToken stop, Pace::Queue* pace) {
+  auto stream = co_await start(std::move(below), std::move(context), Role::kClient, std::move(verification), stop, pace);
   co_return std::move(stream);
 }
 
 Task<Result<std::unique_ptr<Stream>>> accept(io::StreamPtr below, std::shared_ptr<const Context> context,
-                                             Verification verification, StopToken stop) {
-  auto stream = co_await start(std::move(below), std::move(context), Role::kServer, std::move(verification), stop);
+                                             Verification verification, StopToken stop, Pace::Queue* pace) {
+  auto stream = co_await start(std::move(below), std::move(context), Role::kServer, std::move(verification), stop, pace);
   co_return std::move(stream);
 }
 

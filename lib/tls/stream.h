@@ -5,9 +5,11 @@
 // cut the data short. shutdown_write() sends close_notify and then ends the direction below; reading goes on.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 
+#include "lib/async/pace.h"
 #include "lib/async/stop.h"
 #include "lib/io/stream.h"
 #include "lib/tls/engine.h"
@@ -29,7 +31,7 @@ class Stream final : public io::Stream {
   const Engine& engine() const { return *engine_; }
 
   // Part of connect() and accept().
-  Task<Result<void>> handshake();
+  Task<Result<void>> handshake(Pace::Queue* pace);
 
  private:
   Task<Result<void>> flush();
@@ -37,16 +39,18 @@ class Stream final : public io::Stream {
   io::StreamPtr below_;
   std::unique_ptr<Engine> engine_;
   bool flushing_ = false;
-  std::optional<Error> read_error_;    // came together with data that was delivered first
-  std::size_t cipher_unconsumed_ = 0;  // received from below, not yet reported consumed there
-  std::size_t plain_unconsumed_ = 0;   // given to the reader, not yet reported consumed by it
+  std::size_t read_max_ = std::numeric_limits<std::size_t>::max();  // what one read takes from below
+  std::optional<Error> read_error_;                                 // came together with data that was delivered first
+  std::size_t cipher_unconsumed_ = 0;                               // received from below, not yet reported consumed there
+  std::size_t plain_unconsumed_ = 0;                                // given to the reader, not yet reported consumed by it
 };
 
 // Takes `below` over; on failure it is closed after the alert was sent. The caller bounds the time with `stop`'s deadline.
 // Errors: kTls and kIdentity as engine.h says, kCancelled, or what the stream below reported.
+// `pace`: where the costly steps wait for their turn; null: they do not. Outlives the call.
 Task<Result<std::unique_ptr<Stream>>> connect(io::StreamPtr below, std::shared_ptr<const Context> context,
-                                              Verification verification, StopToken stop);
+                                              Verification verification, StopToken stop, Pace::Queue* pace = nullptr);
 Task<Result<std::unique_ptr<Stream>>> accept(io::StreamPtr below, std::shared_ptr<const Context> context,
-                                             Verification verification, StopToken stop);
+                                             Verification verification, StopToken stop, Pace::Queue* pace = nullptr);
 
 }  // namespace weft::tls

@@ -37,11 +37,11 @@ void feed(http2::Role role, std::string_view bytes, std::size_t step) {
   bool alive = true;
   if (role == http2::Role::kServer) {
     static constexpr char kPreface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
-    alive = peer.session.receive(Buffer::literal({kPreface, sizeof kPreface - 1})).has_value();
+    alive = peer.session.receive(Buffer::literal({kPreface, sizeof kPreface - 1}), MonotonicTime{}).has_value();
   }
   while (alive && !bytes.empty()) {
     const auto count = std::min(step, bytes.size());
-    alive = peer.session.receive(Buffer::copy_of(bytes.substr(0, count))).has_value();
+    alive = peer.session.receive(Buffer::copy_of(bytes.substr(0, count)), MonotonicTime{}).has_value();
     bytes.remove_prefix(count);
     while (peer.session.produce(out)) out.clear();
   }

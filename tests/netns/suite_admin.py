@@ -127,6 +127,22 @@ def logging(mesh):
     expect(page(mesh, node, "/logging")[0] == 405, "GET /logging changes nothing")
 
 
+@case("no pod reaches an admin page of any node, and the proxies leave no core dump")
+def out_of_reach(mesh):
+    for node in fabric.NODES:
+        expect(page(mesh, node, "/")[0] == 200, "the control: the page answers on the node itself")
+        with open("/proc/%d/limits" % mesh.lab.process("ztunnel on " + node).pid, encoding="utf-8") as handle:
+            core = next(line for line in handle if line.startswith("Max core file size"))
+        expect(core.split()[4:6] == ["0", "0"], core)
+    for address in [a for node in fabric.NODES for a in fabric.ADDRESS[node]] + ["127.0.0.1", "::1"]:
+        for caller in ("production/client", "outside/plain"):
+            try:
+                answer = get(mesh.connect(caller, address, programs.ZTUNNEL_ADMIN, limit_s=2))
+            except OSError as problem:
+                answer = "closed (%s)" % problem
+            expect(answer.startswith("closed"), "%s reached %s: %s" % (caller, address, answer))
+
+
 @case("the index page lists the others, an unknown path is 404, a refused request is counted")
 def index(mesh):
     node = fabric.NODES[0]

@@ -20,6 +20,8 @@ class Judged {
   std::optional<std::string> refusal(const model::Workload& local) const;
   // Fires when the connection must end: by the pod, or by a policy change.
   StopToken stop_token() const { return connection_.stop.token(); }
+  // Ends it for another reason.
+  void cut() { connection_.stop.request_stop(); }
   bool cut_by_policy() const { return connection_.denied_by_policy_change; }
 
  private:

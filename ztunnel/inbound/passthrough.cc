@@ -7,8 +7,8 @@
 namespace weft::ztunnel {
 namespace {
 
-void refuse_early(const io::Accepted& accepted, const std::string& error) {
-  log_early_refusal(Reporter::kDestination, accepted.peer, accepted.original_destination, error);
+void refuse_early(PodProxy& pod, const io::Accepted& accepted, const std::string& error) {
+  pod.refusals().write(Reporter::kDestination, accepted.peer, accepted.original_destination, error);
   accepted.stream->abort(io::AbortReason::kReset);
 }
 
@@ -16,10 +16,12 @@ void refuse_early(const io::Accepted& accepted, const std::string& error) {
 
 Task<void> serve_passthrough(PodProxy& pod, io::Accepted accepted) {
   const SocketCount counted(pod.metrics().sockets_open(Reporter::kDestination));
+  const auto descriptors = pod.descriptors().take(kDescriptorsPerConnection);
+  if (!descriptors) co_return accepted.stream->abort(io::AbortReason::kReset);
   const SocketAddress target = accepted.original_destination;
-  if (is_illegal_port(target.port())) co_return refuse_early(accepted, "attempted recursive call to ourselves");
+  if (is_illegal_port(target.port())) co_return refuse_early(pod, accepted, "attempted recursive call to ourselves");
   auto local = co_await pod.workload(pod.stop_token());
-  if (!local) co_return refuse_early(accepted, local.error().message());
+  if (!local) co_return refuse_early(pod, accepted, local.error().message());
 
   auto service = model::guess_service(pod.snapshot(), **local, target.port(), {});
   Parties parties{.reporter = Reporter::kDestination,

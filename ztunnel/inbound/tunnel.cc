@@ -24,8 +24,8 @@ hbone::Refusal refusal_of(int status) {
   return status == 401 ? hbone::Refusal::kUnauthorized : hbone::Refusal::kUnavailable;
 }
 
-void refuse_early(hbone::IncomingTunnel& tunnel, const Peer& peer, int status, const std::string& error) {
-  log_early_refusal(Reporter::kDestination, peer.address, peer.arrived, error);
+void refuse_early(PodProxy& pod, hbone::IncomingTunnel& tunnel, const Peer& peer, int status, const std::string& error) {
+  pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, error);
   tunnel.refuse(refusal_of(status));
 }
 
@@ -55,16 +55,21 @@ SocketAddress listening_at(const PodProxy& pod, const model::Admission& admissio
 }
 
 // One tunnel. Every refusal has its status and its record here and nowhere else.
-Task<void> serve_tunnel(PodProxy& pod, Peer peer, hbone::IncomingTunnel tunnel) {
+Task<void> serve_tunnel(PodProxy& pod, Peer peer, Peers::Seat& seat, hbone::IncomingTunnel tunnel) {
   auto target = model::parse_authority(tunnel.request().authority);
-  if (!target) co_return refuse_early(tunnel, peer, 400, target.error().message());
+  if (!target) co_return refuse_early(pod, tunnel, peer, 400, target.error().message());
   auto local = co_await pod.workload(pod.stop_token());
-  if (!local) co_return refuse_early(tunnel, peer, 503, local.error().message());
+  if (!local) co_return refuse_early(pod, tunnel, peer, 503, local.error().message());
   auto admitted =
       model::admit(pod.snapshot(), **local, peer.arrived.ip(), *target, tunnel.request().service_host, is_illegal_port);
   if (const auto* refused = std::get_if<model::Refusal>(&admitted))
-    co_return refuse_early(tunnel, peer, refused->status, refused->message);
+    co_return refuse_early(pod, tunnel, peer, refused->status, refused->message);
   const auto admission = std::get<model::Admission>(std::move(admitted));
+
+  const auto counted = seat.open_tunnel();
+  if (!counted) co_return refuse_early(pod, tunnel, peer, 503, "too many tunnels of this peer");
+  const auto descriptor = pod.descriptors().take(1);
+  if (!descriptor) co_return refuse_early(pod, tunnel, peer, 503, "the pod has its share of open files");
 
   AccessRecord record(pod.metrics(), pod.open_connections(),
                       parties_of(pod, peer, tunnel.request(), *local, admission.service),
@@ -74,8 +79,15 @@ Task<void> serve_tunnel(PodProxy& pod, Peer peer, hbone::IncomingTunnel tunnel) 
     tunnel.refuse(hbone::Refusal::kUnauthorized);
     co_return record.finish(Failure{ResponseFlag::kDeny, std::move(*why)});
   }
+  bool lost = false;
+  tunnel.on_lost([&lost, &judged] {
+    lost = true;
+    judged.cut();
+  });
   auto application = co_await connect_application(pod, peer.address, listening_at(pod, admission), judged.stop_token());
+  tunnel.on_lost({});
   if (!application) {
+    if (lost) co_return record.finish(Failure{ResponseFlag::kConnect, "the caller took its request back"});
     tunnel.refuse(hbone::Refusal::kUnavailable);
     if (judged.cut_by_policy()) co_return record.finish(Failure{ResponseFlag::kDeny, kClosedByPolicyChange});
     if (application.error().code() == ErrorCode::kCancelled) co_return;  // drained: the record says so
@@ -98,39 +110,70 @@ Task<void> serve_tunnel(PodProxy& pod, Peer peer, hbone::IncomingTunnel tunnel) 
   finish(record, copied, judged);
 }
 
+// TLS with a peer of the mesh, or null after a refusal; fills in who it is.
+Task<io::StreamPtr> shake_hands(PodProxy& pod, io::Accepted accepted, Peer& peer) {
+  Handshakes::Place place(pod.handshakes(), peer.address.ip(), pod.stop_token());
+  Deadline deadline(pod.loop(), kConnectTimeout, place.token());
+  auto context = co_await pod.tls_context(deadline.token());
+  if (!context) {
+    const auto error = deadline.explain(std::move(context).error(), "certificate");
+    pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, error.message());
+    co_return nullptr;
+  }
+  const auto& own = (*context)->credentials()->identity();
+  const tls::Verification verification{.expectation = tls::MeshClient{own ? own->trust_domain : std::string()},
+                                       .now = pod.loop().clock().wall()};
+  auto handshaken =
+      co_await tls::accept(std::move(accepted.stream), *context, verification, deadline.token(), &pod.handshakes().pace());
+  if (!handshaken) {
+    if (deadline.expired()) pod.limit_counters().count(LimitReason::kSlowHandshake);
+    auto error = deadline.explain(std::move(handshaken).error(), "tls handshake");
+    if (place.given_away()) error = Error(ErrorCode::kLimit, "tls handshake too slow while others wait");
+    pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, error.message());
+    co_return nullptr;
+  }
+  peer.identity = (*handshaken)->peer_identity();
+  co_return std::move(*handshaken);
+}
+
 }  // namespace
 
 Task<void> serve_tunnels(PodProxy& pod, io::Accepted accepted) {
   const SocketCount counted(pod.metrics().sockets_open(Reporter::kDestination));
   Peer peer{.address = accepted.peer, .arrived = accepted.local, .identity = {}};
-  io::StreamPtr secured;
-  {
-    Deadline deadline(pod.loop(), kConnectTimeout, pod.stop_token());
-    auto context = co_await pod.tls_context(deadline.token());
-    if (!context) {
-      const auto error = deadline.explain(std::move(context).error(), "certificate");
-      co_return log_early_refusal(Reporter::kDestination, peer.address, peer.arrived, error.message());
-    }
-    const auto& own = (*context)->credentials()->identity();
-    const tls::Verification verification{.expectation = tls::MeshClient{own ? own->trust_domain : std::string()},
-                                         .now = pod.loop().clock().wall()};
-    auto handshaken = co_await tls::accept(std::move(accepted.stream), *context, verification, deadline.token());
-    if (!handshaken) {
-      const auto error = deadline.explain(std::move(handshaken).error(), "tls handshake");
-      co_return log_early_refusal(Reporter::kDestination, peer.address, peer.arrived, error.message());
-    }
-    peer.identity = (*handshaken)->peer_identity();
-    secured = std::move(*handshaken);
+  const IpAddress source = peer.address.ip();
+  const auto descriptor = pod.descriptors().take(1);
+  if (!descriptor || pod.peers().source_is_full(source) || pod.handshakes().source_is_full(source))
+    co_return accepted.stream->abort(io::AbortReason::kReset);
+  auto secured = co_await shake_hands(pod, std::move(accepted), peer);
+  if (!secured) co_return;
+  const std::string identity = peer.identity ? peer.identity->to_string() : std::string();
+  auto seat = pod.peers().seat(source, identity, pod.loop().now());
+  if (!seat) {
+    pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, seat.error().message());
+    auto closed = co_await secured->shutdown_write();
+    (void)closed;
+    co_return;
   }
-  auto ended = co_await hbone::serve(
+  auto served = co_await hbone::serve(
       pod.loop(), pod.http2_settings(), std::move(secured),
-      [&pod, &peer](hbone::IncomingTunnel tunnel, StopToken) { return serve_tunnel(pod, peer, std::move(tunnel)); },
+      [&pod, &peer, &seat](hbone::IncomingTunnel tunnel, StopToken) {
+        return serve_tunnel(pod, peer, *seat, std::move(tunnel));
+      },
       pod.drain_token(), pod.stop_token(),
-      [&peer](std::string_view problem) {
-        log_early_refusal(Reporter::kDestination, peer.address, peer.arrived, std::string(problem));
+      [&pod, &peer](std::string_view problem) {
+        pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, std::string(problem));
       });
-  if (!ended && ended.error().code() == ErrorCode::kProtocol)
-    log_early_refusal(Reporter::kDestination, peer.address, peer.arrived, ended.error().message());
+  if (served.outcome) co_return;
+  const auto code = served.outcome.error().code();
+  if (served.breach) {
+    pod.limit_counters().count(reason_of(*served.breach));
+    pod.peers().on_breach(source, identity, pod.loop().now());
+  } else if (code == ErrorCode::kProtocol) {
+    pod.limit_counters().count(LimitReason::kProtocol);
+  }
+  if (served.breach || code == ErrorCode::kProtocol)
+    pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, served.outcome.error().message());
 }
 
 }  // namespace weft::ztunnel

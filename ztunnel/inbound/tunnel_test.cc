@@ -29,6 +29,9 @@ TEST_CASE("a member of the mesh gets no tunnel to loopback, to other pods, to ou
   CHECK(ask("[::1]:8080") == "http status: 400 Bad Request");
   CHECK(ask("10.0.0.1:8080") == "http status: 400 Bad Request");
   CHECK(ask("169.254.169.254:80") == "http status: 400 Bad Request");
+  CHECK(ask("[::ffff:127.0.0.1]:8080") == "http status: 400 Bad Request");
+  CHECK(ask("0.0.0.0:8080") == "http status: 400 Bad Request");
+  CHECK(ask("10.0.0.2:0") != "200");
   CHECK(ask("nonsense") == "http status: 400 Bad Request");
   CHECK(ask("10.0.0.2:8080", "GET") == "http status: 400 Bad Request");
   for (const auto port : {kOutboundPort, kInboundPlaintextPort, kHbonePort})

@@ -81,8 +81,8 @@ Task<Result<io::StreamPtr>> open_plain(PodProxy& pod, SocketAddress hop, StopTok
   co_return std::move(*socket);
 }
 
-void refuse_early(const io::Accepted& accepted, const std::string& error) {
-  log_early_refusal(Reporter::kSource, accepted.peer, accepted.original_destination, error);
+void refuse_early(PodProxy& pod, const io::Accepted& accepted, const std::string& error) {
+  pod.refusals().write(Reporter::kSource, accepted.peer, accepted.original_destination, error);
   accepted.stream->abort(io::AbortReason::kReset);
 }
 
@@ -126,22 +126,27 @@ constexpr Duration kLookAgainAfter[] = {10ms, 20ms, 40ms, 80ms, 160ms};
 
 Task<void> serve_outbound(PodProxy& pod, io::Accepted accepted) {
   const SocketCount counted(pod.metrics().sockets_open(Reporter::kSource));
+  const auto descriptors = pod.descriptors().take(kDescriptorsPerConnection);
+  if (!descriptors) {
+    accepted.stream->abort(io::AbortReason::kReset);
+    co_return;
+  }
   const StopToken stop = pod.stop_token();
   const SocketAddress target = accepted.original_destination;
   const MonotonicTime begun = pod.loop().now();
   if (target.ip().is_loopback() && is_illegal_port(target.port())) {
-    refuse_early(accepted, "attempted recursive call to ourselves");
+    refuse_early(pod, accepted, "attempted recursive call to ourselves");
     co_return;
   }
   for (std::size_t looks = 0;; ++looks) {
     auto local = co_await pod.workload(stop);
     if (!local) {
-      refuse_early(accepted, local.error().message());
+      refuse_early(pod, accepted, local.error().message());
       co_return;
     }
     auto route = choose_route(pod, **local, accepted.peer, target);
     if (!route) {
-      refuse_early(accepted, route.error().message());
+      refuse_early(pod, accepted, route.error().message());
       co_return;
     }
     const bool tunnelled = route->kind == model::RouteKind::kHbone;

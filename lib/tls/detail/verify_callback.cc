@@ -3,6 +3,9 @@
 namespace weft::tls::detail {
 namespace {
 
+// Certificates a peer may show, its own included: each costs a parse and up to a signature check.
+constexpr int kChainMax = 5;
+
 int digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -34,6 +37,12 @@ void keep_secret(const SSL* ssl, const char* text) {
 int verify_peer(X509_STORE_CTX* store, void*) {
   const auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto* check = static_cast<PeerCheck*>(SSL_get_app_data(ssl));
+  if (sk_X509_num(X509_STORE_CTX_get0_untrusted(store)) > kChainMax) {
+    check->error =
+        Error(ErrorCode::kTls, "invalid peer certificate: more than " + std::to_string(kChainMax) + " in its chain");
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_CHAIN_TOO_LONG);
+    return 0;
+  }
   const auto seconds = std::chrono::floor<std::chrono::seconds>(check->verification.now).time_since_epoch().count();
   X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(store), static_cast<std::time_t>(seconds));
   if (X509_verify_cert(store) != 1) {

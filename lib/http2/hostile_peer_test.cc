@@ -1,0 +1,322 @@
+// Peers that waste what a connection is made of, and the honest ones that look like them: resets, header blocks, control.
+#include "lib/http2/test_hostile.h"
+
+using namespace weft;
+using namespace weft::http2;
+
+TEST_CASE("rapid reset: the connection ends after the burst, and requests taken back at once are never handled") {
+  Hostile h;
+  REQUIRE(h.send(h2raw::hello()));
+  // Both frames in one piece: the request is gone before its turn.
+  const auto sent = flood(h, 5000, [](std::size_t i) { return h2raw::connect(id(i)) + h2raw::reset(id(i)); });
+  CHECK(sent == kResetBurst);
+  CHECK(h.handled == 0);
+  check_breach(h, Breach::kResets);
+}
+
+TEST_CASE("resets that follow the dial count as well, the places of streams stay taken until their work has ended") {
+  Hostile h;
+  h.answer = false;  // dials that never end
+  REQUIRE(h.send(h2raw::hello()));
+  const auto sent =
+      flood(h, 5000, [&](std::size_t i) { return (i > 0 ? h2raw::reset(id(i - 1)) : "") + h2raw::connect(id(i)); });
+  CHECK(sent <= kResetBurst);
+  CHECK(h.handled <= 2 * Settings().max_concurrent_streams);
+  check_breach(h, Breach::kResets);
+}
+
+TEST_CASE("who waits for a dial hears that its stream was reset") {
+  Hostile h;
+  h.answer = false;
+  REQUIRE(h.send(h2raw::hello() + h2raw::connect(1)));
+  REQUIRE(h.held.size() == 1);
+  bool lost = false;
+  h.held[0]->on_lost([&lost] { lost = true; });
+  REQUIRE(h.send(h2raw::reset(1)));
+  CHECK(lost);
+  bool at_once = false;
+  h.held[0]->on_lost([&at_once] { at_once = true; });
+  CHECK(at_once);
+}
+
+TEST_CASE("a busy client may reset as often as it likes when its streams carried something") {
+  Hostile h;
+  REQUIRE(h.send(h2raw::hello()));
+  const auto sent = flood(h, 3000, [&](std::size_t i) {
+    h.drop();
+    return (i > 0 ? h2raw::reset(id(i - 1)) : "") + h2raw::connect(id(i)) + h2raw::frame(h2raw::kData, 0, id(i), "GET /");
+  });
+  CHECK(sent == 3000);
+  CHECK(h.taken == 5 * 3000);
+  CHECK_FALSE(h.connection->breach());
+}
+
+TEST_CASE("clients that give up now and then are not hostile: resets are earned back with time") {
+  Hostile h;
+  REQUIRE(h.send(h2raw::hello()));
+  for (std::size_t i = 0; i < 2000; ++i) {
+    REQUIRE(h.send(h2raw::connect(id(i)) + h2raw::reset(id(i))));
+    if (i % 30 == 29) {
+      h.loop.advance(1s);
+      for (const auto& frame : h2raw::parse(std::exchange(h.answered, {})))
+        if (frame.type == h2raw::kPing && !(frame.flags & h2raw::kAck))
+          REQUIRE(h.send(h2raw::frame(h2raw::kPing, h2raw::kAck, 0, frame.payload)));
+    }
+  }
+  CHECK_FALSE(h.connection->breach());
+}
+
+TEST_CASE("resets that a peer provokes from us are counted as its own") {
+  struct Way {
+    const char* name;
+    std::function<std::string(std::uint32_t)> provoke;
+  };
+  const Way ways[] = {
+      {"a window beyond its end",
+       [](std::uint32_t id) { return h2raw::connect(id) + h2raw::window_update(id, 0x7fffffff); }},
+      {"data after the end",
+       [](std::uint32_t id) {
+         return h2raw::connect(id) + h2raw::frame(h2raw::kData, h2raw::kEndStream, id) +
+                h2raw::frame(h2raw::kData, 0, id, "x");
+       }},
+      {"a malformed request",
+       [](std::uint32_t id) {
+         return h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, id, h2raw::literal(":method", "CONNECT"));
+       }},
+      {"fields beyond the limit",
+       [](std::uint32_t id) {
+         std::string block = h2raw::connect_block();
+         for (int i = 0; i < 80; ++i) block += h2raw::literal("x-filler", "y");
+         return h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, id, block);
+       }},
+  };
+  std::size_t counted = 0;
+  for (const auto& way : ways) {
+    INFO(way.name);
+    Hostile h;
+    h.answer = false;
+    REQUIRE(h.send(h2raw::hello()));
+    const auto sent = flood(h, 5000, [&](std::size_t i) {
+      h.drop();
+      return way.provoke(id(i));
+    });
+    CHECK(sent <= kResetBurst + 1);
+    CHECK(h.count(h2raw::kRstStream) <= kResetBurst + 1);
+    CHECK(h.handled <= kResetBurst + 1);
+    // Some ways are errors of the connection at once.
+    if (h.connection->breach()) {
+      ++counted;
+      check_breach(h, Breach::kResets);
+    }
+    h.loop.advance(5s);
+    CHECK_FALSE(h.outcome);
+  }
+  CHECK(counted >= 1);
+}
+
+TEST_CASE("header blocks without end are cut off after eight continuations, and after as many bytes as a request may have") {
+  {
+    Hostile h;
+    REQUIRE(h.send(h2raw::hello() + h2raw::frame(h2raw::kHeaders, 0, 1, h2raw::connect_block())));
+    const auto sent =
+        flood(h, 5000, [](std::size_t) { return h2raw::frame(h2raw::kContinuation, 0, 1, h2raw::literal("x", "y")); });
+    CHECK(sent <= kContinuationsMax);
+    check_breach(h, Breach::kHeaderBlock);
+  }
+  {
+    Hostile h;
+    REQUIRE(h.send(h2raw::hello() + h2raw::frame(h2raw::kHeaders, 0, 1, h2raw::connect_block())));
+    // The length alone decides, before a byte of it is there.
+    CHECK_FALSE(h.send(h2raw::frame_header(h2raw::kContinuation, 0, 1, 1 << 20)));
+    check_breach(h, Breach::kHeaderBlock);
+  }
+  Hostile honest;  // a request in eight continuations
+  std::string request = h2raw::frame(h2raw::kHeaders, 0, 1, h2raw::connect_block());
+  for (int i = 0; i < 8; ++i)
+    request += h2raw::frame(h2raw::kContinuation, i == 7 ? h2raw::kEndHeaders : 0, 1, h2raw::literal("x", "y"));
+  CHECK(honest.send(h2raw::hello() + request));
+  CHECK(honest.handled == 1);
+}
+
+TEST_CASE("a header block that does not come to its end is given five seconds, an idle tunnel for ever") {
+  Hostile h;
+  REQUIRE(h.send(h2raw::hello() + h2raw::frame(h2raw::kHeaders, 0, 1, h2raw::connect_block())));
+  h.loop.advance(4s);
+  CHECK_FALSE(h.connection->ending());
+  h.loop.advance(2s);
+  check_breach(h, Breach::kHeaderTimeout);
+
+  Hostile idle;
+  REQUIRE(idle.send(h2raw::hello() + h2raw::connect(1)));
+  for (int i = 0; i < 1000; ++i) {
+    idle.loop.advance(9s);
+    for (const auto& frame : h2raw::parse(std::exchange(idle.answered, {})))
+      if (frame.type == h2raw::kPing && !(frame.flags & h2raw::kAck))
+        REQUIRE(idle.send(h2raw::frame(h2raw::kPing, h2raw::kAck, 0, frame.payload)));
+  }
+  CHECK_FALSE(idle.connection->ending());
+}
+
+TEST_CASE("a small block that unpacks to much more, and tables resized for ever, cost one stream each and no memory") {
+  Hostile h;
+  std::string bomb = h2raw::connect_block() + h2raw::indexed_literal("x-bomb", std::string(3000, 'b'));
+  for (int i = 0; i < 8000; ++i) bomb += '\xbe';  // the newest entry of the table, again
+  REQUIRE(bomb.size() < Settings().max_header_list);
+  REQUIRE(h.send(h2raw::hello() + h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, 1, bomb)));
+  CHECK(h.handled == 0);
+  CHECK(h.count(h2raw::kRstStream) == 1);
+  // A table update beyond what we offered is an error of compression; up to it, it is allowed at a block's start.
+  REQUIRE(h.send(h2raw::frame(
+      h2raw::kHeaders, h2raw::kEndHeaders, 3,
+      h2raw::hpack_integer(0x20, 5, 0) + h2raw::hpack_integer(0x20, 5, kHeaderTableSize) + h2raw::connect_block())));
+  CHECK(h.handled == 1);
+  h.send(h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, 5,
+                      h2raw::hpack_integer(0x20, 5, kHeaderTableSize + 1) + h2raw::connect_block()));
+  CHECK(h.goaway() == 9u);  // COMPRESSION_ERROR
+  CHECK(h.handled == 1);
+}
+
+TEST_CASE("floods of control frames end the connection, what keeps a connection going does not") {
+  struct Kind {
+    const char* name;
+    std::string piece;
+    std::size_t most;
+  };
+  const Kind kinds[] = {
+      {"PING", h2raw::ping(), kControlBurst},
+      {"PING answers nobody asked for", h2raw::frame(h2raw::kPing, h2raw::kAck, 0, "12345678"), kControlBurst},
+      {"SETTINGS", h2raw::settings({{4, 65'535}}), kControlBurst / kSettingsCost},
+      {"PRIORITY", h2raw::frame(h2raw::kPriority, 0, 1, std::string("\0\0\0\0\1", 5)), kControlBurst},
+      {"WINDOW_UPDATE", h2raw::window_update(0, 1), kControlBurst},
+      {"unknown frames", h2raw::frame(h2raw::kUnknown, 0, 0, "?"), kControlBurst},
+  };
+  for (const auto& kind : kinds) {
+    INFO(kind.name);
+    Hostile h;
+    REQUIRE(h.send(h2raw::hello() + h2raw::connect(1)));
+    const auto sent = flood(h, 5000, [&](std::size_t) { return kind.piece; });
+    CHECK(sent <= kind.most);
+    check_breach(h, Breach::kControlFrames);
+    CHECK(h.count(h2raw::kPing) <= kControlBurst);
+  }
+  Hostile honest;  // a ping and two window updates for every read of a busy stream
+  REQUIRE(honest.send(h2raw::hello() + h2raw::connect(1)));
+  for (int i = 0; i < 20'000; ++i) {
+    Result<void> ignored;
+    honest.answered.clear();
+    struct Reply {
+      static Task<void> run(Stream& stream) {
+        auto sent = co_await stream.write(BufferChain(Buffer::literal("pong")));
+        (void)sent;
+      }
+    };
+    honest.scope.spawn(Reply::run(*honest.held[0]));
+    honest.loop.run_until_idle();
+    REQUIRE(honest.send(h2raw::window_update(0, 4) + h2raw::window_update(1, 4) + h2raw::ping() +
+                        h2raw::frame(h2raw::kData, 0, 1, "ping")));
+  }
+  CHECK(honest.taken == 80'000);
+}
+
+TEST_CASE("answers pile up to a bound for a peer that does not read them") {
+  ManualLoop loop;
+  Scope scope(loop);
+  auto [left, right] = io::make_pipe(loop, 4096);  // full at once
+  auto server = Connection::create(loop, Role::kServer, {}, std::move(right));
+  Result<void> outcome;
+  scope.spawn(drive(server, scope.token(), outcome));
+  bool written = false;
+  std::string pings = h2raw::hello();
+  for (int i = 0; i < 700; ++i) pings += h2raw::ping();
+  scope.spawn(write_bytes(*left, pings, written));
+  loop.run_until_idle();
+  CHECK(server->breach() == Breach::kControlFrames);
+  left->abort(io::AbortReason::kCancel);
+  loop.run(scope.join());
+  REQUIRE_FALSE(outcome);
+}
+
+TEST_CASE("settings beyond 32 entries, windows beyond their end and empty updates end the connection") {
+  {
+    Hostile h;
+    std::vector<std::pair<std::uint16_t, std::uint32_t>> many(33, {0x7777, 1});
+    CHECK_FALSE(h.send(h2raw::kPreface + h2raw::settings(many)));
+    check_breach(h, Breach::kControlFrames);
+  }
+  {
+    Hostile h;
+    h.send(h2raw::hello() + h2raw::window_update(0, 0x7fffffff));
+    CHECK(h.goaway() == 3u);  // FLOW_CONTROL_ERROR
+    h.peer->abort(io::AbortReason::kCancel);
+    h.loop.run_until_idle();
+    REQUIRE_FALSE(h.outcome);
+    CHECK(h.outcome.error().code() == ErrorCode::kProtocol);
+  }
+  {
+    Hostile h;
+    h.send(h2raw::hello() + h2raw::connect(1) + h2raw::settings({{4, 0x80000000u}}));
+    CHECK(h.goaway() == 3u);
+  }
+  Hostile h;
+  h.send(h2raw::hello() + h2raw::window_update(0, 0));
+  CHECK(h.goaway() == 1u);
+}
+
+TEST_CASE("a server that floods its client is left as well") {
+  Hostile h({}, Role::kClient);
+  auto stream = h.connection->open({{":method", "CONNECT"}, {":authority", "a:1"}}, Stream::Body::kFollows);
+  REQUIRE(stream);
+  REQUIRE(h.send(h2raw::settings()));
+  CHECK(flood(h, 5000, [](std::size_t) { return h2raw::ping(); }) <= kControlBurst);
+  CHECK(h.connection->breach() == Breach::kControlFrames);
+  auto response = h.loop.run((*stream)->response({}));
+  CHECK_FALSE(response);
+}
+
+TEST_CASE("frames and requests that a tunnel server has no use for are refused") {
+  auto error_of = [](const std::string& bytes) {
+    Hostile h;
+    h.send(h2raw::hello() + bytes);
+    return h.goaway().value_or(0);
+  };
+  CHECK(error_of(h2raw::frame(h2raw::kPushPromise, h2raw::kEndHeaders, 1, h2raw::big_endian(2, 4))) == 1);
+  CHECK(error_of(h2raw::frame(h2raw::kData, 0, 1, "x")) == 1);           // DATA on a stream that was never opened
+  CHECK(error_of(h2raw::frame(h2raw::kSettings, h2raw::kAck, 0)) == 1);  // an answer too many
+  CHECK(error_of(h2raw::connect(2)) == 1);                               // a server's stream number
+  CHECK(error_of(h2raw::reset(7)) == 1);                                 // of a stream that was never opened
+  CHECK(error_of(h2raw::frame(h2raw::kPing, 0, 0, "123")) == 6);         // FRAME_SIZE_ERROR
+  CHECK(error_of(h2raw::connect(1)) == 0);
+}
+
+TEST_CASE("a GOAWAY takes back what is beyond its last stream and nothing else, however often it is said") {
+  Hostile h({}, Role::kClient);
+  std::vector<StreamPtr> streams;
+  for (int i = 0; i < 3; ++i) {
+    auto stream = h.connection->open({{":method", "CONNECT"}, {":authority", "a:1"}}, Stream::Body::kFollows);
+    REQUIRE(stream);
+    streams.push_back(std::move(*stream));
+  }
+  auto goaway = [](std::uint32_t last) {
+    return h2raw::frame(h2raw::kGoaway, 0, 0, h2raw::big_endian(last, 4) + h2raw::big_endian(0, 4));
+  };
+  REQUIRE(h.send(h2raw::settings() + goaway(1)));
+  for (int i = 0; i < 10; ++i) h.send(goaway(1));
+  for (int i = 1; i < 3; ++i) {
+    auto response = h.loop.run(streams[static_cast<std::size_t>(i)]->response({}));
+    REQUIRE_FALSE(response);
+    CHECK(response.error().code() == ErrorCode::kUnavailable);  // nothing of it was done: it may be tried elsewhere
+  }
+  h.send(h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, 1, "\x88") + h2raw::frame(h2raw::kData, 0, 1, "still here"));
+  auto response = h.loop.run(streams[0]->response({}));
+  CHECK(response);
+  auto data = h.loop.run(streams[0]->read(100));
+  REQUIRE(data);
+  CHECK(data->to_string() == "still here");
+  streams[0]->consumed(data->size());
+  CHECK_FALSE(h.connection->open({{":method", "CONNECT"}, {":authority", "a:1"}}, Stream::Body::kFollows));
+  // Taking back a promise is a breach of the protocol.
+  h.send(goaway(5));
+  h.loop.advance(5s);
+  CHECK_FALSE(h.outcome);
+  streams.clear();
+}
