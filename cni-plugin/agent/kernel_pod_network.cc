@@ -31,6 +31,14 @@ Task<Result<void>> KernelPodNetwork::redirect(NetnsPtr netns) {
   return run_on<void>(loop_, urgent_, [netns, this] { return redirect::apply(netns->fd, options_); });
 }
 
+Task<Result<void>> KernelPodNetwork::prepare(NetnsPtr netns) {
+  return run_on<void>(loop_, urgent_, [netns, this] {
+    auto options = options_;
+    options.redirecting = false;
+    return redirect::apply(netns->fd, options);
+  });
+}
+
 Task<Result<void>> KernelPodNetwork::release(NetnsPtr netns) {
   return run_on<void>(loop_, urgent_, [netns, this] { return redirect::remove(netns->fd, options_.backend); });
 }

@@ -22,6 +22,7 @@ class KernelPodNetwork final : public PodNetwork {
         probes_(probes) {}
 
   Task<Result<void>> redirect(NetnsPtr netns) override;
+  Task<Result<void>> prepare(NetnsPtr netns) override;
   Task<Result<void>> release(NetnsPtr netns) override;
   Task<Result<bool>> is_redirected(NetnsPtr netns) override;
   Task<Result<NetnsPtr>> open(std::string path) override;

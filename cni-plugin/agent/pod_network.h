@@ -18,8 +18,9 @@ using NetnsScanPtr = std::shared_ptr<const NetnsScan>;
 class PodNetwork {
  public:
   virtual ~PodNetwork() = default;
-  // As redirect::apply(), remove() and verify() (cni-plugin/redirect).
+  // As redirect::apply(), remove() and verify() (cni-plugin/redirect). prepare(): everything but the redirection.
   virtual Task<Result<void>> redirect(NetnsPtr netns) = 0;
+  virtual Task<Result<void>> prepare(NetnsPtr netns) = 0;
   virtual Task<Result<void>> release(NetnsPtr netns) = 0;
   virtual Task<Result<bool>> is_redirected(NetnsPtr netns) = 0;
   // As open_netns() and scan_netns().

@@ -7,6 +7,7 @@ std::string_view to_string(Step step) {
     case Step::kNone: return "none";
     case Step::kFind: return "find namespace";
     case Step::kRedirect: return "redirect";
+    case Step::kPrepare: return "prepare";
     case Step::kRelease: return "take rules away";
     case Step::kAnnounce: return "announce to ztunnel";
     case Step::kExempt: return "exempt probes";
@@ -21,8 +22,9 @@ Step next_step(const PodRecord& pod, zds::LinkId newest) {
   if (pod.wish == Wish::kOut && pod.rules != Rules::kAbsent) {
     if (!pod.netns) return Step::kFind;
     // The proxy ends the connections it carries while their ends still hear of it: without the rules nobody turns the
-    // addresses back, and who waits for an answer would wait for ever. A proxy that does not answer delays nothing.
-    return pod.told && pod.failures == 0 ? Step::kRevoke : Step::kRelease;
+    // addresses back, and who waits for an answer would wait for ever. What fails on the way there delays nothing.
+    if (!pod.told || pod.failures > 0) return Step::kRelease;
+    return pod.rules == Rules::kPrepared ? Step::kRevoke : Step::kPrepare;
   }
   if (pod.wish != Wish::kIn) {
     if (pod.enrolled_before || !pod.probed.empty()) return Step::kUnexempt;
@@ -32,10 +34,11 @@ Step next_step(const PodRecord& pod, zds::LinkId newest) {
   if (pod.lost) return Step::kRevoke;
   if (!pod.netns) return pod.info.ips.empty() ? Step::kNone : Step::kFind;
   const bool to_announce = newest != 0 && pod.acked_by != newest && pod.replaying_to != newest;
-  // A pod that runs is redirected to a proxy that serves it already, so that no connection falls in between; if that fails,
-  // or no proxy is there, its traffic is stopped all the same.
-  const bool starting = pod.waiting != nullptr;
-  if (pod.rules != Rules::kPresent && to_announce && !starting && pod.failures == 0) return Step::kAnnounce;
+  // A pod that runs outside is redirected to a proxy that serves it already, so that no connection falls in between; if that
+  // fails, or no proxy is there, its traffic is stopped all the same. Rules that redirected it once are never opened again.
+  const bool enters_running = !pod.waiting && !pod.redirected && !pod.enrolled_before;
+  if (pod.rules != Rules::kPresent && to_announce && enters_running && pod.failures == 0)
+    return pod.rules == Rules::kPrepared ? Step::kAnnounce : Step::kPrepare;
   if (pod.rules != Rules::kPresent) return Step::kRedirect;
   if (to_announce) return Step::kAnnounce;
   // A pod once enrolled keeps its probes while no proxy is there, also for a new address; one that lost its addresses from

@@ -1,8 +1,8 @@
 // The pods this agent is concerned with: for each what is wanted, what is the case, and what to do next. No I/O.
 //
 //   wanted in:   find its namespace -> redirect it -> announce it to the node proxy -> exempt its health probes
-//                (announced before it is redirected where the pod runs already)
-//   wanted out:  find its namespace -> tell the proxies -> take the rules away -> as gone
+//                (where the pod runs already: prepare it for a proxy -> announce it -> redirect it)
+//   wanted out:  find its namespace -> redirect nothing any more -> tell the proxies -> take the rules away -> as gone
 //   gone:        end the exemption -> tell the proxies -> forget it
 //
 // A pod is known while it is wanted in, and afterwards until everything about it is undone; the rest is not stored. What a
@@ -24,7 +24,8 @@
 namespace weft::cni::agent {
 
 enum class Wish { kIn, kOut, kGone };
-enum class Rules { kAbsent, kUnknown, kPresent };
+// kPrepared: everything but the redirection.
+enum class Rules { kAbsent, kUnknown, kPrepared, kPresent };
 
 // The answer to somebody who waits for a pod to be in the mesh.
 struct Verdict {
@@ -42,6 +43,7 @@ struct PodRecord {
 
   NetnsPtr netns;
   Rules rules = Rules::kAbsent;
+  bool redirected = false;        // it was, since it entered
   bool enrolled_before = false;   // by an agent before this one, so that its health probes are exempt already
   std::vector<IpAddress> probed;  // addresses whose health probes are exempt
   bool lost = false;              // its namespace went away and the proxies are yet to be told
@@ -74,6 +76,7 @@ enum class Step {
   kNone,      // nothing to do until something changes
   kFind,      // find the namespace
   kRedirect,  // see to the rules
+  kPrepare,   // see to the rules without those that redirect
   kRelease,   // take the rules away
   kAnnounce,  // ask the newest proxy to serve it
   kExempt,    // exempt the health probes of its addresses

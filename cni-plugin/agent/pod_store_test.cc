@@ -39,14 +39,18 @@ TEST_CASE("the next step follows from what is wanted and what is the case") {
       {Wish::kIn, false, Rules::kAbsent, false, 0, 0, false, Step::kFind},
       {Wish::kIn, true, Rules::kUnknown, false, 0, 0, false, Step::kRedirect},
       {Wish::kIn, true, Rules::kAbsent, true, 1, 1, false, Step::kRedirect},
-      {Wish::kIn, true, Rules::kUnknown, false, 0, 1, false, Step::kAnnounce},
+      {Wish::kIn, true, Rules::kUnknown, false, 0, 1, false, Step::kPrepare},
+      {Wish::kIn, true, Rules::kPrepared, false, 0, 1, false, Step::kAnnounce},
       {Wish::kIn, true, Rules::kUnknown, true, 1, 1, false, Step::kRedirect},
       {Wish::kIn, true, Rules::kPresent, false, 0, 0, false, Step::kNone},
       {Wish::kIn, true, Rules::kPresent, false, 0, 1, false, Step::kAnnounce},
       {Wish::kIn, true, Rules::kPresent, true, 1, 1, false, Step::kExempt},
       {Wish::kIn, true, Rules::kPresent, true, 1, 1, true, Step::kNone},
       {Wish::kIn, true, Rules::kPresent, true, 1, 2, false, Step::kAnnounce},
-      {Wish::kOut, true, Rules::kPresent, true, 1, 1, false, Step::kRevoke},
+      {Wish::kOut, true, Rules::kPresent, true, 1, 1, false, Step::kPrepare},
+      {Wish::kOut, true, Rules::kPrepared, true, 1, 1, false, Step::kRevoke},
+      {Wish::kOut, true, Rules::kPrepared, false, 0, 1, false, Step::kRelease},
+      {Wish::kIn, true, Rules::kPrepared, true, 1, 1, false, Step::kRedirect},
       {Wish::kOut, true, Rules::kPresent, false, 0, 1, false, Step::kRelease},
       {Wish::kOut, false, Rules::kUnknown, false, 0, 1, false, Step::kFind},
       {Wish::kOut, true, Rules::kUnknown, false, 0, 1, false, Step::kRelease},
@@ -54,7 +58,7 @@ TEST_CASE("the next step follows from what is wanted and what is the case") {
       {Wish::kOut, true, Rules::kAbsent, false, 0, 1, false, Step::kForget},
       {Wish::kGone, true, Rules::kPresent, true, 1, 1, false, Step::kRevoke},
       {Wish::kGone, true, Rules::kPresent, false, 0, 0, false, Step::kForget},
-      {Wish::kOut, true, Rules::kPresent, true, 1, 1, true, Step::kRevoke},
+      {Wish::kOut, true, Rules::kPresent, true, 1, 1, true, Step::kPrepare},
       {Wish::kOut, true, Rules::kAbsent, true, 1, 1, true, Step::kUnexempt},
       {Wish::kGone, true, Rules::kPresent, true, 1, 1, true, Step::kUnexempt},
   };
@@ -79,7 +83,11 @@ TEST_CASE(
   ManualLoop loop;
   PodRecord pod(loop, info());
   pod.netns = netns(1);
+  CHECK(next_step(pod, 1) == Step::kPrepare);
+  pod.rules = Rules::kPrepared;
   CHECK(next_step(pod, 1) == Step::kAnnounce);
+  SECTION("it was redirected already") { pod.redirected = true; }
+  SECTION("an earlier agent had enrolled it") { pod.enrolled_before = true; }
   SECTION("a proxy serves it") { pod.acked_by = 1; }
   SECTION("the plugin waits") { pod.waiting = std::make_shared<Verdict>(loop); }
   SECTION("the proxy refused") { pod.failures = 1; }

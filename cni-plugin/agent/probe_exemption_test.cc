@@ -26,6 +26,7 @@ class Kernel final : public PodNetwork {
   Task<Result<bool>> probes_are_exempt(redirect::ProbedPods pods) override { co_return probed == pods; }
   Task<Result<void>> exempt_no_probes() override { co_return unexpected(); }
   Task<Result<void>> redirect(NetnsPtr) override { co_return unexpected(); }
+  Task<Result<void>> prepare(NetnsPtr) override { co_return unexpected(); }
   Task<Result<void>> release(NetnsPtr) override { co_return unexpected(); }
   Task<Result<bool>> is_redirected(NetnsPtr) override { co_return unexpected(); }
   Task<Result<NetnsPtr>> open(std::string) override { co_return unexpected(); }

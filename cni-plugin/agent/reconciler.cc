@@ -193,10 +193,16 @@ Task<Result<void>> Reconciler::carry_out(Step step, PodRecordPtr pod) {
       auto redirected = co_await redirect(pod);
       co_return redirected;
     }
+    case Step::kPrepare: {
+      auto prepared = co_await network_.prepare(pod->netns);
+      if (prepared) pod->rules = Rules::kPrepared;
+      co_return prepared;
+    }
     case Step::kRelease: {
       auto released = co_await network_.release(pod->netns);
       if (released) {
         pod->rules = Rules::kAbsent;
+        pod->redirected = false;
         WEFT_LOG(kInfo, kTarget, "rules taken away", {"pod", pod->info.full_name()}, {"uid", pod->info.uid});
       }
       co_return released;
@@ -253,12 +259,14 @@ Task<Result<void>> Reconciler::redirect(PodRecordPtr pod) {
     auto present = co_await network_.is_redirected(pod->netns);
     if (present && *present) {
       pod->rules = Rules::kPresent;
+      pod->redirected = true;
       co_return Result<void>{};
     }
   }
   auto applied = co_await network_.redirect(pod->netns);
   if (!applied) co_return applied;
   pod->rules = Rules::kPresent;
+  pod->redirected = true;
   WEFT_LOG(kInfo, kTarget, "pod redirected", {"pod", pod->info.full_name()}, {"uid", pod->info.uid});
   co_return Result<void>{};
 }

@@ -70,12 +70,12 @@ TEST_CASE("a label enrols a running pod, found by its address, and its removal r
   f.set.pods[0].wanted = true;
   f.update();
   REQUIRE(f.until([&] { return f.enrolled("a", 2); }));
-  CHECK(f.node.log == Lines{"apply 2"});
+  CHECK(f.node.log == Lines{"prepare 2", "apply 2"});
 
   f.set.pods[0].wanted = false;
   f.update();
   REQUIRE(f.until([&] { return f.agent->reconciler.pods().empty(); }));
-  CHECK(f.node.log == Lines{"apply 2", "remove 2"});
+  CHECK(f.node.log == Lines{"prepare 2", "apply 2", "prepare 2", "remove 2"});
   CHECK(f.ztunnel->proxy.log == Lines{"add a", "remove a"});
   CHECK_FALSE(f.agent->memory.contains("a"));
 }

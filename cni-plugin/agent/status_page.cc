@@ -17,9 +17,10 @@ Json describe(const PodRecord& pod, zds::LinkId newest) {
           {"running", pod.info.running},
           {"unenforced", pod.unenforced()},
           {"namespace", pod.netns ? pod.netns->path : ""},
-          {"rules", pod.rules == Rules::kPresent   ? "present"
-                    : pod.rules == Rules::kUnknown ? "unknown"
-                                                   : "absent"},
+          {"rules", pod.rules == Rules::kPresent    ? "present"
+                    : pod.rules == Rules::kUnknown  ? "unknown"
+                    : pod.rules == Rules::kPrepared ? "prepared"
+                                                    : "absent"},
           {"served", pod.served_by(newest)},
           {"next", to_string(next_step(pod, newest))},
           {"error", pod.error}};

@@ -46,6 +46,11 @@ class Node final : public PodNetwork {
     mark(netns, true);
     co_return Result<void>{};
   }
+  Task<Result<void>> prepare(NetnsPtr netns) override {
+    log.push_back("prepare " + std::to_string(netns->id.inode));
+    mark(netns, false);
+    co_return Result<void>{};
+  }
   Task<Result<void>> release(NetnsPtr netns) override {
     log.push_back("remove " + std::to_string(netns->id.inode));
     mark(netns, false);

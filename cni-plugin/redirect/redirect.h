@@ -61,6 +61,9 @@ struct Options {
   bool dns_capture = false;  // port 53 goes to the proxy's DNS port
   ProbeSource probes{};
   Backend backend{};
+  // False: everything but the redirection. What a proxy makes or carries works, and ends properly; connections that begin
+  // are left alone. For a pod that is about to enter or to leave the mesh.
+  bool redirecting = true;
   friend bool operator==(const Options&, const Options&) = default;
 };
 

@@ -45,6 +45,31 @@ TEST_CASE("apply, verify, remove: nothing stays behind, and twice is the same as
   }
 }
 
+TEST_CASE("a pod that is only prepared redirects nothing, before and after it was redirected, and leaves nothing behind") {
+  for (const auto& backend : backends()) {
+    INFO(backend.to_string());
+    Namespace pod;
+    const redirect::Options options{.backend = backend};
+    pod.run("ip link set lo up");
+    const auto before = state_of(pod);
+    auto prepared = options;
+    prepared.redirecting = false;
+    for (int round = 0; round < 2; ++round) {
+      apply(pod, prepared);
+      CHECK(verified(pod, prepared));
+      CHECK_FALSE(verified(pod, options));
+      CHECK(state_of(pod).find("15001") == std::string::npos);
+      CHECK(state_of(pod).find("15006") == std::string::npos);
+      apply(pod, options);
+      CHECK(verified(pod, options));
+      CHECK_FALSE(verified(pod, prepared));
+    }
+    apply(pod, prepared);
+    remove(pod, backend);
+    CHECK(state_of(pod) == before);
+  }
+}
+
 TEST_CASE("apply brings up lo, since routes over it need that") {
   for (const auto& backend : backends()) {
     INFO(backend.to_string());

@@ -1,5 +1,7 @@
 #include "cni-plugin/redirect/rules.h"
 
+#include <vector>
+
 namespace weft::cni::redirect {
 namespace {
 
@@ -82,7 +84,11 @@ std::vector<Rule> raw_rules(const Options& options) {
 std::vector<Rule> rules_of(Table table, const Options& options) {
   switch (table) {
     case Table::kMangle: return mangle_rules();
-    case Table::kNat: return nat_rules(options);
+    case Table::kNat: {
+      auto rules = nat_rules(options);
+      if (!options.redirecting) std::erase_if(rules, [](const Rule& rule) { return rule.action == Action::kRedirect; });
+      return rules;
+    }
     case Table::kRaw: return raw_rules(options);
   }
   return {};

@@ -145,10 +145,12 @@ def back_and_forth(mesh):
     expect(mesh.applications() == before, "a pod was restarted")
     wire.remove()
     print("        %d requests under way, %d of them failed at the moments of change" % (len(got["sent"]), len(got["failures"])))
+    # Some, on a machine that stalls; not one at each of the changes.
+    expect(len(got["failures"]) < ROUNDS, "requests fail where a label changes: %s" % got["failures"][:5])
 
 
 def tokens_of_any_outcome(mesh, url):
-    """Right after enrolment a request may fail while the other node learns of it; but it may not be readable."""
+    """Right after enrolment a request may fail on a slow machine; but it may not be readable."""
     tokens = [secrets.token_hex(12) for _ in range(3)]
     mesh.lab.ask("production/client", [{"url": url, "headers": {"x-token": t}} for t in tokens])
     return tokens

@@ -62,6 +62,9 @@ Task<Result<void>> SimPodNetwork::redirect(cni::agent::NetnsPtr netns) {
   co_return Result<void>{};
 }
 
+// The simulated network decides at the first packet alone, and brings replies home by itself.
+Task<Result<void>> SimPodNetwork::prepare(cni::agent::NetnsPtr netns) { return release(std::move(netns)); }
+
 Task<Result<void>> SimPodNetwork::release(cni::agent::NetnsPtr netns) {
   auto worked = co_await work("release");
   if (!worked) co_return worked;

@@ -30,6 +30,7 @@ class SimPodNetwork final : public cni::agent::PodNetwork {
   SimPodNetwork(sim::World& world, Loop& loop, PodNamespaces& spaces) : world_(world), loop_(loop), spaces_(spaces) {}
 
   Task<Result<void>> redirect(cni::agent::NetnsPtr netns) override;
+  Task<Result<void>> prepare(cni::agent::NetnsPtr netns) override;
   Task<Result<void>> release(cni::agent::NetnsPtr netns) override;
   Task<Result<bool>> is_redirected(cni::agent::NetnsPtr netns) override;
   Task<Result<cni::agent::NetnsPtr>> open(std::string path) override;
