@@ -10,6 +10,7 @@
 
 #include "lib/asio/files.h"
 #include "lib/asio/loop.h"
+#include "lib/async/scope.h"
 #include "lib/sources/read.h"
 #include "lib/translate/translate.h"
 #include "ztunnel/dump/objects.h"
@@ -24,12 +25,21 @@ int refuse(const std::string& why) {
   return 2;
 }
 
-int print(model::MeshObjects objects) {
+Task<void> write(asio::Loop& loop, model::SnapshotPtr mesh) {
+  ztunnel::dump::Writer out(loop);
+  out.begin('{');
+  co_await ztunnel::dump::write_mesh(out, *mesh);
+  out.end();
+  std::puts(out.take().c_str());
+  loop.stop();
+}
+
+int print(asio::Loop& loop, model::MeshObjects objects) {
   model::SnapshotEditor editor;
   editor.replace("manifests", std::move(objects));
-  auto json = ztunnel::dump::Json::object();
-  ztunnel::dump::add_mesh(json, *editor.commit());
-  std::puts(ztunnel::dump::to_text(json).c_str());
+  Scope scope(loop);
+  scope.spawn(write(loop, editor.commit()));
+  loop.run();
   return 0;
 }
 
@@ -53,12 +63,12 @@ int run(const std::vector<std::string>& words) {
   asio::KernelFiles files(loop);
   if (!local.empty()) {
     auto objects = ztunnel::read_local_config(files, local, "");
-    return objects ? print(std::move(*objects)) : refuse(objects.error().message());
+    return objects ? print(loop, std::move(*objects)) : refuse(objects.error().message());
   }
   auto read = sources::read_manifests(files, paths, {});
   if (read.unreadable > 0) return refuse(read.problems.front().problem.message);
   auto output = translate::translate(read.objects, options);
-  return print({std::move(output.workloads), std::move(output.services), std::move(output.policies)});
+  return print(loop, {std::move(output.workloads), std::move(output.services), std::move(output.policies)});
 }
 
 }  // namespace
