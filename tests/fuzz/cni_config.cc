@@ -1,5 +1,6 @@
 // libFuzzer target: arbitrary bytes where the CNI plugin reads what others wrote. The first byte chooses the reader: the
-// runtime's configuration on standard input, CNI_ARGS, the agent's reply, the kernel's list of connections or of rules.
+// runtime's configuration on standard input, CNI_ARGS, the agent's reply, the kernel's list of connections, or of rules by
+// either of their programs.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -9,7 +10,9 @@
 #include "cni-plugin/plugin/command.h"
 #include "cni-plugin/plugin/json.h"
 #include "cni-plugin/plugin/network_config.h"
-#include "cni-plugin/redirect/ruleset.h"
+#include "cni-plugin/redirect/conntrack.h"
+#include "cni-plugin/redirect/iptables_text.h"
+#include "cni-plugin/redirect/nft_text.h"
 #include "lib/base/check.h"
 
 namespace {
@@ -52,6 +55,13 @@ void reply(std::string_view text) {
   (void)plugin::parse_reply(text.substr(0, text.size() / 2), false);
 }
 
+void saved_rules(std::string_view text) {
+  const auto rules = redirect::parse_saved_rules(text);
+  (void)rules.text();
+  (void)redirect::iptables_remove_text(rules);
+  (void)redirect::iptables_install_text({}, redirect::AddressFamily::kIpv4, rules);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -62,7 +72,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 1: (void)plugin::read_arguments(text); break;
     case 2: reply(text); break;
     case 3: (void)redirect::parse_open_connections(text); break;
-    default: WEFT_CHECK(redirect::our_tables(text).size() <= text.size() + 1); break;
+    default:
+      WEFT_CHECK(redirect::nft_our_tables(text).size() <= text.size() + 1);
+      saved_rules(text);
+      break;
   }
   return 0;
 }
