@@ -10,6 +10,7 @@ import wire
 from harness import Capture, LabError, enrolment, expect, fabric, programs, wait_for
 
 SETTLE_LIMIT_S = 40
+SETTLED_REQUESTS = 8        # in a row, so that each of a service's pods is most likely among them
 DESCRIPTORS_MORE_MAX = 12   # pooled tunnels to peers that the warm-up did not meet
 MEMORY_MORE_MAX_KIB = 24576  # malloc's arenas and caches after a burst; a leak of every connection shows above it
 PAIRS = (("production/client", "http://web.production/"), ("production/client", "http://httpbin.production/"),
@@ -77,9 +78,15 @@ class Aftermath:
         self.tokens.append(secrets.token_hex(12))
         return self.tokens[-1]
 
+    def reach(self, caller, url):
+        """Waits until a whole row of requests succeeds: the pods of a service get their certificates again one by one."""
+        ask = {"url": url, "count": SETTLED_REQUESTS, "headers": {"x-token": self.token()}}
+        wait_for("%d answers in a row from %s to %s" % (SETTLED_REQUESTS, caller, url),
+                 lambda: all(got["outcome"] == 200 for got in self.mesh.lab.ask(caller, [ask])), SETTLE_LIMIT_S)
+
     def _reach_all(self):
         for caller, url in PAIRS:
-            self.mesh.eventually(caller, url, 200, limit_s=SETTLE_LIMIT_S, headers={"x-token": self.token()})
+            self.reach(caller, url)
 
     def check(self, what):
         self.faults += 1

@@ -113,11 +113,13 @@ def tail(path, size=1500):
 
 # ------------------------------------------------------------------ background processes
 def start_time(pid):
-    """Clock ticks since boot at which the process started, or None when there is none (or only its remains)."""
+    """Clock ticks since boot at which the process started, or None when there is none (or only its remains). While a thread is
+    left of a killed process its ports are taken, although its first thread, by which it is known, may have ended."""
     try:
         with open("/proc/%d/stat" % pid) as handle:
             fields = handle.read().rsplit(")", 1)[1].split()
-        return None if fields[0] in "ZX" else int(fields[19])
+        state, threads, started = fields[0], int(fields[17]), int(fields[19])
+        return None if state in "ZX" and threads <= 1 else started
     except (OSError, IndexError):
         return None
 
@@ -157,7 +159,7 @@ class Process:
         return self.started is not None and start_time(self.pid) == self.started
 
     def exit_code(self):
-        """Of a child of this process that is no longer alive(), negative for a signal. Its threads may take a moment longer."""
+        """Of a child of this process that is no longer alive(), negative for a signal."""
         return _children[self.pid].wait(5)
 
     def check_alive(self):
