@@ -35,6 +35,10 @@ Task<int> App::run(StopToken stop) {
   }
   if (started) {
     co_await follow_mesh();
+    auto complete = co_await mesh_->complete(stop);
+    started = std::move(complete);
+  }
+  if (started) {
     auto own = co_await start_own_proxy();
     started = std::move(own);
   }
@@ -44,7 +48,7 @@ Task<int> App::run(StopToken stop) {
     if (agent_) agent_scope_.spawn(take_pods());
     auto asked = co_await end_asked_.wait(stop);
     (void)asked;
-  } else {
+  } else if (started.error().code() != ErrorCode::kCancelled) {
     exit_code_ = 1;
     WEFT_LOG(kError, kTarget, "failed to start", {"error", started.error().message()});
     std::fprintf(stderr, "Error: %s\n", started.error().message().c_str());
@@ -80,7 +84,7 @@ Result<void> App::prepare_certificates() {
 }
 
 Result<void> App::read_mesh() {
-  mesh_ = std::make_unique<Mesh>(around_.files, settings_, registry_,
+  mesh_ = std::make_unique<Mesh>(loop_, around_.files, settings_, registry_,
                                  [this](const model::Snapshot& snapshot) { identities_->on_snapshot(snapshot); });
   return mesh_->start();
 }

@@ -42,10 +42,13 @@ Result<model::MeshObjects> read_local_config(io::Files& files, const std::string
   return parse_local(content);
 }
 
-Mesh::Mesh(io::Files& files, const Settings& settings, telemetry::Registry& registry,
+Mesh::Mesh(Loop& loop, io::Files& files, const Settings& settings, telemetry::Registry& registry,
            std::function<void(const model::Snapshot&)> on_snapshot)
-    : files_(files), settings_(settings), on_snapshot_(std::move(on_snapshot)), published_(editor_.last()) {
-  if (settings_.manifest_dir.empty()) return;
+    : files_(files), settings_(settings), on_snapshot_(std::move(on_snapshot)), published_(editor_.last()), complete_(loop) {
+  if (settings_.manifest_dir.empty()) {
+    complete_.set();
+    return;
+  }
   auto& without_effect =
       registry
           .gauges("weft_policy_rules_without_effect", "The number of DENY rules that can never fire at layer 4 (unstable)")
@@ -62,6 +65,7 @@ Mesh::Mesh(io::Files& files, const Settings& settings, telemetry::Registry& regi
         without_effect.set(static_cast<double>(state->output.policy_rules_without_effect));
         editor_.replace("folder", state->mesh());
         commit();
+        if (folder_->complete()) complete_.set();
       });
   registry.before_text([this, &unreadable, &errors] {
     const auto& counters = folder_->counters();
@@ -82,6 +86,15 @@ Result<void> Mesh::start() {
            {"services", fmt::to_string(snapshot.services().size()), log::FieldKind::kNumber},
            {"policies", fmt::to_string(snapshot.policies().size()), log::FieldKind::kNumber});
   return {};
+}
+
+Task<Result<void>> Mesh::complete(StopToken stop) {
+  if (!complete_.is_set()) {
+    WEFT_LOG(kError, "state", "no pod is served until every manifest file could be read: mend these, or move them away",
+             {"files", fmt::to_string(fmt::join(folder_->unknown(), ", "))});
+  }
+  auto done = co_await complete_.wait(stop);
+  co_return done;
 }
 
 explain::Facts Mesh::facts() const {

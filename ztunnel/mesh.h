@@ -7,7 +7,9 @@
 #include <functional>
 #include <memory>
 
+#include "lib/async/event.h"
 #include "lib/async/published.h"
+#include "lib/async/task.h"
 #include "lib/explain/facts.h"
 #include "lib/io/files.h"
 #include "lib/model/snapshot_editor.h"
@@ -25,11 +27,15 @@ using LocalConfigPtr = std::shared_ptr<const model::MeshObjects>;
 class Mesh {
  public:
   // `on_snapshot` runs for every new snapshot, before the workers hear of it. References outlive the object.
-  Mesh(io::Files& files, const Settings& settings, telemetry::Registry& registry,
+  Mesh(Loop& loop, io::Files& files, const Settings& settings, telemetry::Registry& registry,
        std::function<void(const model::Snapshot&)> on_snapshot);
 
   // Reads everything once; an error ends the start. A folder is watched from then on.
   Result<void> start();
+
+  // Returns when every file of the folder could be read, if only once each: before, the snapshot lacks objects, and whoever
+  // served by it would let through what a policy in a broken file refuses. kCancelled when stopped first.
+  Task<Result<void>> complete(StopToken stop);
 
   // What the local configuration says now, empty when there is none. Read anew, and parsed anew if it has changed, which
   // takes a second for 10,000 workloads. For the dump.
@@ -51,6 +57,7 @@ class Mesh {
   std::function<void(const model::Snapshot&)> on_snapshot_;
   model::SnapshotEditor editor_;
   Published<model::Snapshot> published_;
+  Event complete_;
   std::unique_ptr<sources::FolderSource> folder_;
   std::string local_text_;  // what local_objects_ was made of
   LocalConfigPtr local_objects_ = std::make_shared<const model::MeshObjects>();

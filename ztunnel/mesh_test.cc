@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "lib/async/manual_loop.h"
+#include "lib/async/scope.h"
 #include "lib/model/authorize.h"
 #include "tests/support/sim/files.h"
 
@@ -51,7 +52,7 @@ struct Rig {
     settings = *read;
   }
   Result<void> start() {
-    mesh = std::make_unique<Mesh>(files, settings, registry, [](const model::Snapshot&) {});
+    mesh = std::make_unique<Mesh>(loop, files, settings, registry, [](const model::Snapshot&) {});
     return mesh->start();
   }
   void put(const std::string& name, const std::string& text) {
@@ -68,6 +69,11 @@ struct Rig {
   }
   bool metric(const std::string& line) const { return registry.text().find("\n" + line + "\n") != std::string::npos; }
 };
+
+Task<void> wait_complete(Mesh& mesh, StopToken stop, std::optional<Result<void>>& told) {
+  auto waited = co_await mesh.complete(std::move(stop));
+  told = std::move(waited);
+}
 
 }  // namespace
 
@@ -122,4 +128,45 @@ TEST_CASE("the mesh can be written inside a setting") {
   const auto refused = bad.start();
   REQUIRE(!refused);
   CHECK(refused.error().message().find("surprise") != std::string::npos);
+}
+
+TEST_CASE("the mesh is complete when a file that was broken at the start is mended, or goes") {
+  for (const bool mended : {true, false}) {
+    INFO(mended);
+    Rig rig(Environment{});
+    rig.put("pod.yaml", kPod);
+    rig.put("policy.yaml", "kind: [broken");
+    REQUIRE(rig.start());
+    Scope scope(rig.loop);
+    std::optional<Result<void>> told;
+    scope.spawn(wait_complete(*rig.mesh, {}, told));
+    rig.loop.run_until_idle();
+    CHECK_FALSE(told.has_value());
+    if (mended) {
+      rig.put("policy.yaml", kHttpDeny);
+    } else {
+      rig.tree->erase("/state/policy.yaml");
+      rig.loop.advance(100ms);
+    }
+    rig.loop.run_until_idle();
+    REQUIRE(told.has_value());
+    CHECK(told->has_value());
+  }
+}
+
+TEST_CASE("who waits for a mesh that is never complete can be stopped") {
+  Rig rig(Environment{});
+  rig.put("policy.yaml", "kind: [broken");
+  REQUIRE(rig.start());
+  Scope scope(rig.loop);
+  StopSource stop;
+  std::optional<Result<void>> told;
+  scope.spawn(wait_complete(*rig.mesh, stop.token(), told));
+  rig.loop.run_until_idle();
+  CHECK_FALSE(told.has_value());
+  stop.request_stop();
+  rig.loop.run_until_idle();
+  REQUIRE(told.has_value());
+  REQUIRE_FALSE(told->has_value());
+  CHECK(told->error().code() == ErrorCode::kCancelled);
 }

@@ -87,9 +87,13 @@ FolderPods::FolderPods(io::Files& files, const std::string& directory, Membershi
 
 void FolderPods::take(const sources::FolderState& state) {
   set_.pods = pods_of_node(state.objects, membership_);
-  // Once every file was read, a file that breaks keeps its last good pods.
-  if (folder_.counters().unreadable == 0) set_.complete = true;
-  if (!set_.complete) WEFT_LOG(kWarn, "agent", "a file was never readable, pods that are missing are kept");
+  set_.complete = folder_.complete();
+  if (!set_.complete) {
+    // The label of their namespace may stand in the file that is broken.
+    std::erase_if(set_.pods, [](const PodInfo& pod) { return !pod.wanted; });
+    WEFT_LOG(kWarn, "agent", "files could never be read: pods that seem to be gone, or outside the mesh, stay as they are",
+             {"files", fmt::to_string(fmt::join(folder_.unknown(), ", "))});
+  }
   on_change_(set_);
 }
 

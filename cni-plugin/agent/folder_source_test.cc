@@ -2,7 +2,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "lib/async/manual_loop.h"
 #include "lib/manifest/parse.h"
+#include "tests/support/sim/files.h"
 
 using namespace weft;
 using namespace weft::cni::agent;
@@ -96,4 +98,32 @@ TEST_CASE("a pod without a UID has its name for one, and a UID counts once") {
   REQUIRE(found.size() == 2);
   CHECK(found[0].uid == "shop/a");
   CHECK(found[1].name == "b");
+}
+
+TEST_CASE("while a file could never be read, pods that seem to be outside the mesh may be inside") {
+  const std::string both = yaml_of(kWanted);
+  const auto cut = both.find("---\n") + 4;
+  ManualLoop loop;
+  auto tree = std::make_shared<sim::FileTree>();
+  sim::MemoryFiles files{loop, tree};
+  tree->put("/state/namespace.yaml", "kind: [broken");
+  tree->put("/state/pod.yaml", both.substr(cut));
+  PodSet last;
+  FolderPods source(files, "/state", {"n1"}, [&last](const PodSet& set) { last = set; });
+  REQUIRE(source.start());
+  CHECK_FALSE(last.complete);
+  CHECK(last.pods.empty());
+  tree->put("/state/namespace.yaml", both.substr(0, cut));
+  loop.advance(std::chrono::seconds(1));
+  CHECK(last.complete);
+  REQUIRE(last.pods.size() == 1);
+  CHECK(last.pods[0].wanted);
+  // From now on what breaks keeps what it said, and a pod without the label is outside.
+  tree->put("/state/namespace.yaml", "kind: [broken");
+  loop.advance(std::chrono::seconds(1));
+  CHECK(last.pods.at(0).wanted);
+  tree->put("/state/namespace.yaml", "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n");
+  loop.advance(std::chrono::seconds(1));
+  REQUIRE(last.pods.size() == 1);
+  CHECK_FALSE(last.pods[0].wanted);
 }

@@ -11,7 +11,8 @@ namespace weft::cni::agent {
 
 struct PodSet {
   std::vector<PodInfo> pods;  // of this node, those outside the mesh too; UIDs are unique
-  // False while something could not be read that never was: a pod that is missing may exist all the same.
+  // False while something could not be read that never was: a pod that is missing may exist all the same, in the mesh or
+  // not.
   bool complete = false;
 };
 

@@ -71,8 +71,8 @@ bool FolderSource::read_file(const std::string& path, File& file, bool& vanished
   file.read_error = text.error().message();
   file.fingerprint = file.size = 0;  // whatever it holds when it can be read again is new
   file.problems = {{path, {manifest::Level::kError, "Unreadable", "", file.read_error, 0}, true}};
-  WEFT_LOG(kWarn, "manifests", "file cannot be read, its last good state is kept", {"file", path},
-           {"error", file.read_error});
+  WEFT_LOG(kWarn, "manifests", file.known ? "file cannot be read, its last good state is kept" : "file cannot be read",
+           {"file", path}, {"error", file.read_error});
   return true;
 }
 
@@ -86,12 +86,28 @@ bool FolderSource::apply(const std::string& path, std::string_view text, File& f
   for (auto& problem : parsed.problems) {
     const bool whole = problem.reason == "Unreadable";
     if (whole) ++counters_.errors;
-    WEFT_LOG(kWarn, "manifests", whole ? "file cannot be parsed, its last good state is kept" : "document is not an object",
-             {"file", path + ":" + std::to_string(problem.line)}, {"error", problem.message});
+    const char* what = !whole       ? "document is not an object"
+                       : file.known ? "file cannot be parsed, its last good state is kept"
+                                    : "file cannot be parsed";
+    WEFT_LOG(kWarn, "manifests", what, {"file", path + ":" + std::to_string(problem.line)}, {"error", problem.message});
     file.problems.push_back({path, std::move(problem), whole});
   }
-  if (parsed.readable) file.objects = std::move(parsed.objects);
+  if (parsed.readable) {
+    file.objects = std::move(parsed.objects);
+    file.known = true;
+  }
   return true;
+}
+
+std::vector<std::string> FolderSource::unknown() const {
+  std::vector<std::string> paths;
+  for (const auto& [path, file] : by_path_) {
+    if (!file.known) paths.push_back(path);
+  }
+  if (!complete_ && state_ && !state_->output.mesh_config_error.empty()) {
+    paths.push_back("mesh configuration: " + state_->output.mesh_config_error);
+  }
+  return paths;
 }
 
 void FolderSource::publish(const std::vector<std::string>& changed) {
@@ -128,6 +144,7 @@ void FolderSource::publish(const std::vector<std::string>& changed) {
   }
   ++counters_.updates;
   state_ = std::move(state);
+  complete_ = complete_ || unknown().empty();
   if (on_update_) on_update_(state_);
 }
 

@@ -3,8 +3,10 @@
 // Every *.yaml, *.yml and *.json file below the folder counts; the objects of all files together are the state. Of an object
 // written several times the one in the last file (by path) counts. A file is applied whole or not at all: one that cannot be
 // read or parsed keeps its last good objects, and every other file is applied as usual. Likewise a mesh configuration whose
-// text cannot be read: what it said last stays in force. All changes found at once become one
-// update.
+// text cannot be read: what it said last stays in force. All changes found at once become one update.
+//
+// A process that starts anew has no last good state of a file that is broken just then, and must not act as if the policies
+// in it did not exist: see complete().
 //
 // Control thread only. `files` outlives the source; destroying the source ends the watch.
 #pragma once
@@ -48,7 +50,7 @@ struct FolderCounters {
   std::uint64_t updates = 0;      // states handed out
   std::uint64_t errors = 0;       // times a file, the folder or the mesh configuration could not be read or parsed
   std::uint64_t files = 0;        // files present now
-  std::uint64_t unreadable = 0;   // of those, files whose last good state is kept
+  std::uint64_t unreadable = 0;   // of those, files whose last good state, if any, is kept
   std::uint64_t not_objects = 0;  // documents now present that are no Kubernetes objects
 };
 
@@ -68,6 +70,12 @@ class FolderSource {
   const FolderStatePtr& state() const { return state_; }
   const FolderCounters& counters() const { return counters_; }
 
+  // True once everything present could be read, if only once each; it then stays true. Until then the state lacks what is in
+  // unknown(). In on_update it says how the new state is.
+  bool complete() const { return complete_; }
+  // The files that are present and could never be read, and the mesh configuration if that is so of it.
+  std::vector<std::string> unknown() const;
+
   // Reads what changed, as the watch does. Nothing happens when nothing changed.
   Result<void> refresh();
 
@@ -78,6 +86,7 @@ class FolderSource {
     std::vector<manifest::ObjectPtr> objects;  // of the last text that could be read
     std::vector<FileProblem> problems;
     std::string read_error;  // the system's, so that it is logged once
+    bool known = false;      // it could be read at least once
   };
   // True when the file's part of the state changed.
   bool read_file(const std::string& path, File& file, bool& vanished);
@@ -91,6 +100,7 @@ class FolderSource {
   std::map<std::string, File> by_path_;
   FolderStatePtr state_;
   FolderCounters counters_;
+  bool complete_ = false;
 };
 
 }  // namespace weft::sources

@@ -107,6 +107,38 @@ TEST_CASE("a broken file keeps its last good objects and stops no other file") {
   CHECK(rig.source->counters().unreadable == 0);
 }
 
+TEST_CASE("a state is complete when everything could be read once, and stays so") {
+  Rig rig;
+  rig.put("a.yaml", pod("a", "10.0.0.1") + "kind: [broken");
+  rig.put("b.yaml", pod("b", "10.0.0.2"));
+  rig.put(
+      "mesh.yaml",
+      "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata: {mesh: 'trustDomain: ['}\n");
+  REQUIRE(rig.start());
+  CHECK(rig.pods() == Names{"b"});
+  CHECK_FALSE(rig.source->complete());
+  REQUIRE(rig.source->unknown().size() == 2);
+  CHECK(rig.source->unknown()[0] == "/state/a.yaml");
+  CHECK(rig.source->unknown()[1].starts_with("mesh configuration: "));
+
+  // What was read once and breaks is known all the same.
+  rig.put("b.yaml", "}{");
+  rig.put("a.yaml", pod("a", "10.0.0.1"));
+  rig.settle();
+  CHECK_FALSE(rig.source->complete());
+  CHECK(rig.source->unknown().size() == 1);
+  rig.tree->erase("/state/mesh.yaml");
+  rig.settle();
+  CHECK(rig.source->complete());
+  CHECK(rig.source->unknown().empty());
+
+  // A new file that is broken adds nothing; it takes nothing away either.
+  rig.put("c.yaml", "}{");
+  rig.settle();
+  CHECK(rig.source->complete());
+  CHECK(rig.source->unknown() == Names{"/state/c.yaml"});
+}
+
 TEST_CASE("a file that grew beyond the bound keeps what it said") {
   Rig rig;
   rig.settings.parse.limits.bytes = 1000;

@@ -90,6 +90,11 @@ class LoadTest(unittest.TestCase):
             self.assertEqual(done["count"], 300)
             self.assertLessEqual(0 < done["p50_us"] and done["p50_us"], done["p99_us"])
 
+    def test_paced_round_trips_take_at_least_their_time(self):
+        done = self.run_mode("ping", "--connections", "4", "--size", "64", "--count", "100", "--rate", "1000")[1]
+        self.assertEqual((done["count"], done["errors"]), (100, 0))
+        self.assertGreaterEqual(done["seconds"], 0.095)
+
     def test_short_connections_are_counted(self):
         self.assertEqual(self.run_mode("churn", "--connections", "4", "--count", "200")[1]["count"], 200)
 

@@ -149,13 +149,11 @@ def bad_certificates(mesh):
 
 @case("a broken file in the state folder is named, and the last good state of it and of all others stays")
 def broken_state(mesh):
-    path = os.path.join(mesh.lab.folder, "state", "extra.yaml")
-    deny = ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: extra, namespace: production}\n"
-            "spec: {action: DENY, selector: {matchLabels: {app: httpbin}}, rules: [{from: [{source: {namespaces: [staging]}}]}]}\n")
+    path = extra_file(mesh)
     try:
-        write(path, deny)
+        write(path, EXTRA)
         mesh.refused("staging/tester", "http://httpbin.production/", "explicitly denied by: production/extra")
-        write(path, "kind: [no end\n  : :\n" + deny)
+        write(path, BROKEN + EXTRA)
         for node in fabric.NODES:
             wait_for("ztunnel's log on %s to name the broken file" % node, lambda: "extra.yaml" in log_of(mesh, node), 10)
         mesh.refused("staging/tester", "http://httpbin.production/", "explicitly denied by: production/extra")
@@ -163,6 +161,39 @@ def broken_state(mesh):
     finally:
         os.unlink(path)
     mesh.eventually("staging/tester", "http://httpbin.production/", 200)
+
+
+@case("programs that start while a file cannot be read serve nobody by the rest: they wait until it is mended")
+def broken_at_start(mesh):
+    path, node = extra_file(mesh), mesh.node("production/httpbin")
+    try:
+        write(path, BROKEN + EXTRA)
+        mesh.lab.stop_process("ztunnel on " + node, limit_s=40)
+        mesh.lab.stop_process("weft-agent on " + node)
+        mesh.lab.programs().start_agent(node)
+        mesh.lab.programs().start_ztunnel_unready(node)
+        wait_for("ztunnel to say what it waits for", lambda: "no pod is served until" in log_of(mesh, node), 10)
+        status, body = programs.http_get(mesh.lab.prefix + node, programs.ZTUNNEL_READY, "/healthz/ready")
+        expect(status == 500 and "state manager" in body, "ready by half of the mesh: %s %s" % (status, body))
+        for caller in ("production/client", "staging/tester"):
+            got = mesh.ask(caller, "http://httpbin.production/", limit_s=3)
+            expect(got["outcome"] in ("closed", "timeout"), "%s was served by half of the mesh: %s" % (caller, got))
+        write(path, EXTRA)
+        wait_ztunnel(mesh, node)
+        still_serves(mesh)
+        mesh.refused("staging/tester", "http://httpbin.production/", "explicitly denied by: production/extra")
+    finally:
+        os.unlink(path)
+    mesh.eventually("staging/tester", "http://httpbin.production/", 200)
+
+
+EXTRA = ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: extra, namespace: production}\n"
+         "spec: {action: DENY, selector: {matchLabels: {app: httpbin}}, rules: [{from: [{source: {namespaces: [staging]}}]}]}\n")
+BROKEN = "kind: [no end\n  : :\n"
+
+
+def extra_file(mesh):
+    return os.path.join(mesh.lab.folder, "state", "extra.yaml")
 
 
 def write(path, text):

@@ -20,6 +20,7 @@ from .lanes import CLIENT, Weft
 WARM_UP_S = 300          # caches, pools and malloc's arenas fill
 TRAFFIC_S, REST_S = 20, 5
 PAUSE_S = 0.5            # between runs of the load generator: a soak is to last, not to saturate
+SMALL_RATE = 2000        # small requests a second; as many as go would measure how the scheduler shares full processors
 # What a soak may show after the warm-up.
 MEMORY_SLOPE_MAX = 200   # bytes a second
 DESCRIPTOR_SLOPE_MAX = 1 / 3600
@@ -86,7 +87,7 @@ class Soak:
         return said
 
     def small(self):
-        for done in self.load("ping", connections=16, size=256, count=10 ** 6):
+        for done in self.load("ping", connections=16, size=256, count=10 ** 6, rate=SMALL_RATE):
             self.done["requests"] += done["count"]
             self.p99.append(done["p99_us"])
 

@@ -15,14 +15,17 @@ namespace weft::load {
 namespace {
 
 constexpr int kPollMs = 500;       // how often the limit is looked at when nothing happens
+constexpr int kPacedPollMs = 1;    // the clock of paced round trips
 constexpr int kWarmUpRounds = 20;  // per connection, before the clock starts
 constexpr double kGraceS = 10;     // for work that has begun when the limit is reached
 
 struct Caller {
   int fd = -1;
   std::uint64_t begin = 0;
+  std::uint64_t due = 0;  // of a paced round trip
   std::size_t received = 0;
   bool connecting = false;
+  bool waits = false;  // for its due time
 };
 
 std::vector<Caller> open_echoes(const Job& job) {
@@ -73,21 +76,30 @@ int ping(const Job& job) {
   std::uint64_t started = 0;
   std::size_t active = 0;
   const auto begin = now_ns();
+  const auto pause = job.rate > 0 ? static_cast<std::uint64_t>(1e9 / job.rate * static_cast<double>(job.connections)) : 0;
+  const auto may_start = [&] { return started < job.count && since(begin) <= job.limit_s; };
   const auto start = [&](Caller& caller) {
-    if (started >= job.count || since(begin) > job.limit_s) return;
+    if (!may_start()) return;
+    const auto now = now_ns();
+    caller.waits = pause > 0 && now < caller.due;
+    if (caller.waits) return;
     ++started;
     caller.received = 0;
-    caller.begin = now_ns();
+    caller.begin = now;
     if (send_some(caller.fd, message, job.size) == static_cast<std::ptrdiff_t>(job.size))
       ++active;
     else
       ++errors;
   };
+  std::uint64_t offset = 0;
   for (auto& caller : callers) {
+    caller.due = begin + offset;
+    offset += pause / job.connections;
     if (caller.begin != UINT64_MAX) start(caller);
   }
-  while (active > 0 && since(begin) < job.limit_s + kGraceS) {
-    for (const auto& event : poller.wait(kPollMs)) {
+  const auto go_on = [&] { return active > 0 || (pause > 0 && errors == 0 && may_start()); };
+  while (go_on() && since(begin) < job.limit_s + kGraceS) {
+    for (const auto& event : poller.wait(pause > 0 ? kPacedPollMs : kPollMs)) {
       auto& caller = *static_cast<Caller*>(event.data.ptr);
       const auto got = receive_some(caller.fd, buffer);
       if (got == kAgain) continue;
@@ -103,7 +115,14 @@ int ping(const Job& job) {
       if (caller.received < job.size) continue;
       latencies.add(now_ns() - caller.begin);
       --active;
+      // What should have begun meanwhile began when it was due.
+      const bool late = pause > 0 && (caller.due += pause) < now_ns();
       start(caller);
+      if (late) caller.begin = caller.due;
+    }
+    if (pause == 0) continue;
+    for (auto& caller : callers) {
+      if (caller.waits) start(caller);
     }
   }
   errors += active;

@@ -1,7 +1,8 @@
 // The load generator of tools/bench: bounded TCP work, counted and checked at both ends.
 //
 //   load serve IP PORT
-//   load up|down|check|ping|churn|idle IP PORT [--connections N] [--bytes N] [--size N] [--count N] [--limit SECONDS]
+//   load up|down|check|ping|churn|idle IP PORT [--connections N] [--bytes N] [--size N] [--count N] [--rate N] [--limit
+//   SECONDS]
 //
 // See client.h for what each does and how a run is paced.
 #include <sys/resource.h>
@@ -28,7 +29,7 @@ constexpr int kUsage = 64;
   std::fprintf(stderr,
                "usage: load serve IP PORT\n"
                "       load up|down|check|ping|churn|idle IP PORT [--connections N] [--bytes N] [--size N] [--count N]\n"
-               "            [--limit SECONDS]\n");
+               "            [--rate N] [--limit SECONDS]\n");
   std::exit(kUsage);
 }
 
@@ -79,6 +80,8 @@ int main(int argc, char** argv) {
       job.size = static_cast<std::size_t>(value);
     else if (option == "--count")
       job.count = static_cast<std::uint64_t>(value);
+    else if (option == "--rate")
+      job.rate = value;
     else if (option == "--limit")
       job.limit_s = value;
     else
