@@ -212,9 +212,31 @@ spec:
   CHECK(has_problem(*result.objects[0], "InvalidValue", "spec.rules[3].to[0].operation.ports"));
 }
 
+TEST_CASE("a rule, or an entry of one, that is null or no map is marked incomplete, an empty map is not") {
+  struct Row {
+    const char* rule;
+    const char* path;  // of the problem; null: none, and the rule is complete
+  };
+  for (auto [rule, path] :
+       {Row{"null", "spec.rules[0]"}, Row{"~", "spec.rules[0]"}, Row{"", "spec.rules[0]"}, Row{"text", "spec.rules[0]"},
+        Row{"{from: [null]}", "spec.rules[0].from[0]"}, Row{"{from: [{source: {}}, 5]}", "spec.rules[0].from[1]"},
+        Row{"{to: [null]}", "spec.rules[0].to[0]"}, Row{"{when: [null]}", "spec.rules[0].when[0]"}, Row{"{}", nullptr},
+        Row{"{from: [{source: {}}]}", nullptr}, Row{"{from: null}", nullptr}}) {
+    INFO(rule);
+    auto result = yaml(std::string("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: p}\n") +
+                       "spec:\n  rules:\n  - " + rule + "\n  - {to: [{operation: {ports: ['80']}}]}\n");
+    const auto& policy = body_of<AuthorizationPolicy>(result);
+    REQUIRE(policy.rules.size() == 2);
+    CHECK(policy.rules[0].incomplete == (path != nullptr));
+    CHECK_FALSE(policy.rules[1].incomplete);
+    CHECK_FALSE(policy.unreadable);
+    if (path) CHECK(has_problem(*result.objects[0], "InvalidValue", path));
+  }
+}
+
 TEST_CASE("a policy whose action or rules cannot be read says so") {
-  for (auto spec :
-       {"{action: BLOCK}", "{rules: everything}", "{action: [DENY]}", "{selector: {matchLabels: app}}", "text"}) {
+  for (auto spec : {"{action: BLOCK}", "{rules: everything}", "{action: [DENY]}", "{selector: {matchLabels: app}}", "text",
+                    "{targetRefs: [null]}"}) {
     INFO(spec);
     auto result =
         yaml(std::string("{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p}, spec: ") +

@@ -34,6 +34,8 @@ class Reader {
   std::vector<Reader> list(std::string_view name) const;
   // The values of a map with free keys inside this map, with their keys.
   std::vector<std::pair<std::string, Reader>> entries(std::string_view name) const;
+  // The same place, with failed() for what is noted from now on: entries of one list are made together.
+  Reader anew() const { return Reader(value_, path_, problems_); }
   // A field of any shape.
   Reader any(std::string_view name) const;
 

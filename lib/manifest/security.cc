@@ -27,6 +27,15 @@ MtlsMode decode_mode(const Reader& mtls) {
 
 using Policy = AuthorizationPolicy;
 
+// The entries of a list of maps. What is none, null among them, is an error: as an empty map it could stand for everything.
+std::vector<Reader> maps(const Reader& reader, std::string_view name) {
+  auto out = reader.list(name);
+  for (const auto& entry : out) {
+    if (!entry.value()->is_map()) entry.problem(Level::kError, "InvalidValue", "expected a map");
+  }
+  return out;
+}
+
 // A list of which a value could not be read limits nothing: the values left would stand for fewer cases than were meant, and
 // the rule is incomplete anyway.
 Policy::Terms terms(const Reader& reader, std::string_view name, std::string_view not_name) {
@@ -59,11 +68,10 @@ Policy::Operation decode_operation(const Reader& operation) {
 Policy::Rule decode_rule(const Reader& rule) {
   Policy::Rule out;
   out.line = rule.line();
-  if (rule.value() && !rule.value()->is_map() && !rule.value()->is_null())
-    rule.problem(Level::kError, "InvalidValue", "expected a map with from, to and when");
-  for (const auto& entry : rule.list("from")) out.from.push_back(decode_source(entry.map("source")));
-  for (const auto& entry : rule.list("to")) out.to.push_back(decode_operation(entry.map("operation")));
-  for (const auto& entry : rule.list("when")) out.when.push_back({entry.text("key"), terms(entry, "values", "notValues")});
+  if (!rule.value()->is_map()) rule.problem(Level::kError, "InvalidValue", "expected a map with from, to and when");
+  for (const auto& entry : maps(rule, "from")) out.from.push_back(decode_source(entry.map("source")));
+  for (const auto& entry : maps(rule, "to")) out.to.push_back(decode_operation(entry.map("operation")));
+  for (const auto& entry : maps(rule, "when")) out.when.push_back({entry.text("key"), terms(entry, "values", "notValues")});
   out.incomplete = rule.failed();
   return out;
 }
@@ -124,7 +132,9 @@ AuthorizationPolicy decode_authorization_policy(const Reader& object, const std:
   out.selector = spec.map("selector").text_map("matchLabels");
   out.has_selector = !out.selector.empty();
   if (auto target = spec.map("targetRef")) out.targets.push_back(decode_target(target));
-  for (const auto& target : spec.list("targetRefs")) out.targets.push_back(decode_target(target));
+  for (const auto& target : maps(spec, "targetRefs")) {
+    if (target.value()->is_map()) out.targets.push_back(decode_target(target));
+  }
   const auto action = spec.text("action", "ALLOW");
   if (action == "DENY") {
     out.action = Policy::Action::kDeny;
@@ -141,7 +151,7 @@ AuthorizationPolicy decode_authorization_policy(const Reader& object, const std:
   auto rules = spec.list("rules");
   if (spec.any("rules") && !spec.any("rules").value()->is_list()) out.unreadable = true;
   for (std::size_t i = 0; i < rules.size(); ++i) {
-    out.rules.push_back(decode_rule(rules[i]));
+    out.rules.push_back(decode_rule(rules[i].anew()));
     const auto prefix = rules[i].path() + ".";
     if (unknown_fields.size() >= Problems::kKept) out.rules.back().incomplete = true;  // the list may have been cut
     for (const auto& problem : unknown_fields) {

@@ -224,6 +224,12 @@ TEST_CASE("values that cannot be read take the closed side") {
       {"rules: [{from: [{source: {namespaces: [shop, {a: 1}]}}]}]", "none", invalid},
       {"action: Deny, rules: [{from: [{source: {" + kFrontend + "}}]}]", "none", invalid},
       {"selector: {matchLabels: {app: {x: 1}}}, rules: [{}]", "none", invalid},
+      {"rules: [null]", "none", "FieldIgnored"},
+      {"rules: [null, {from: [{source: {" + kFrontend + "}}]}]", "frontend:*", "FieldIgnored"},
+      {"rules: [{from: [null]}]", "none", "FieldIgnored"},
+      {"rules: [{from: [{source: {" + kFrontend + "}}], to: [null]}]", "none", "FieldIgnored"},
+      {"rules: [{when: [null]}]", "none", "FieldIgnored"},
+      {"targetRefs: [null], rules: [{}]", "none", invalid},
       // DENY: never less than written.
       {"action: DENY, rules: [{to: [{operation: {ports: [http]}}]}]", "none", invalid},
       {"action: DENY, rules: [{to: [{operation: {ports: [http, '8080']}}]}]", "none", invalid},
@@ -238,6 +244,11 @@ TEST_CASE("values that cannot be read take the closed side") {
       {"action: DENY, rules: [{form: [{source: {namespaces: [shop]}}]}]", "none", "FieldIgnored"},
       {"action: DENY, rules: [{from: [{source: {namespaces: [shop, {a: 1}]}}]}]", "none", invalid},
       {"action: DENY, rules: {}", "none", invalid},
+      {"action: DENY, rules: [null]", "none", invalid},
+      {"action: DENY, rules: [{from: [null]}]", "none", invalid},
+      {"action: DENY, rules: [{from: [{source: {" + kFrontend + "}}, null]}]", "none", invalid},
+      {"action: DENY, rules: [{to: [null], from: [{source: {" + kFrontend + "}}]}]", "orders:* stranger:* plain:*", invalid},
+      {"action: DENY, rules: [{when: [null]}]", "none", invalid},
   });
 }
 
