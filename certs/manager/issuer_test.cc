@@ -140,5 +140,17 @@ TEST_CASE("tokens are random, private, kept over restarts and replaced by their 
   CHECK(again.node_of("a-token-set-by-hand") == "node-a");
   CHECK_FALSE(again.node_of(a).has_value());
   CHECK_FALSE(again.node_of("short").has_value());
+  // Nor by a program that starts with such a file, or to whom its node is new.
+  for (const char* text : {"short", "", "               \n"}) {
+    files.tree["/tokens/node-c"].text = text;
+    auto given = again.ensure("node-c");
+    REQUIRE_FALSE(given.has_value());
+    CHECK(given.error().code() == ErrorCode::kInvalidArgument);
+    CHECK_FALSE(again.node_of(text).has_value());
+    CHECK(files.tree["/tokens/node-c"].text == text);
+  }
+  files.tree["/tokens/node-c"].text = "a-token-set-by-hand-too";
+  REQUIRE(again.ensure("node-c").has_value());
+  CHECK(again.node_of("a-token-set-by-hand-too") == "node-c");
   for (const char* bad : {"", "../x", "a/b", ".hidden", "A", "a..b", "-a"}) CHECK_FALSE(tokens.ensure(bad).has_value());
 }

@@ -28,6 +28,16 @@ std::string trimmed(std::string text) {
 
 }  // namespace
 
+Result<std::string> NodeTokens::token_in(const std::string& path) {
+  WEFT_TRY(auto content, files_.read(path, kTokenFileMax));
+  std::string token = trimmed(std::move(content));
+  if (token.size() < kTokenSizeMin) {
+    return fail(ErrorCode::kInvalidArgument, path + ": too short to be a token; write " + std::to_string(kTokenSizeMin) +
+                                                 " or more random characters into it");
+  }
+  return token;
+}
+
 bool is_node_name(std::string_view name) {
   const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.'; };
   return !name.empty() && name.size() <= 253 && std::all_of(name.begin(), name.end(), allowed) &&
@@ -39,17 +49,16 @@ Result<void> NodeTokens::ensure(const std::string& node) {
   if (!is_node_name(node)) return fail(ErrorCode::kInvalidArgument, "not a node name: " + node);
   if (tokens_.contains(node)) return {};
   const std::string path = directory_ + "/" + node;
-  auto existing = files_.read(path, kTokenFileMax);
-  if (!existing) {
-    if (existing.error().code() != ErrorCode::kNotFound) return fail(std::move(existing).error());
+  auto token = token_in(path);
+  if (!token) {
+    if (token.error().code() != ErrorCode::kNotFound) return fail(std::move(token).error());
     WEFT_TRY_VOID(files_.make_directory(directory_, 0700));
-    WEFT_TRY(auto token, tls::random_token(kTokenBytes));
+    WEFT_TRY(token, tls::random_token(kTokenBytes));
     // No line end: clients send the file as it is.
-    WEFT_TRY_VOID(files_.write(path, token, 0600));
+    WEFT_TRY_VOID(files_.write(path, *token, 0600));
     WEFT_LOG(kInfo, "ca", "made a token for a new node", {"node", node}, {"file", path});
-    existing = std::move(token);
   }
-  tokens_[node] = trimmed(std::move(*existing));
+  tokens_[node] = std::move(*token);
   return {};
 }
 
@@ -60,17 +69,12 @@ Result<void> NodeTokens::reload() {
   for (const auto& path : paths) {
     const std::string name = path.substr(path.rfind('/') + 1);
     if (!is_node_name(name)) continue;
-    auto content = files_.read(path, kTokenFileMax);
-    if (!content) {
-      WEFT_LOG(kWarn, "ca", "cannot read a node's token", {"file", path}, {"error", content.error().message()});
+    auto token = token_in(path);
+    if (!token) {
+      WEFT_LOG(kWarn, "ca", "cannot read a node's token", {"file", path}, {"error", token.error().message()});
       continue;
     }
-    std::string token = trimmed(std::move(*content));
-    if (token.size() < kTokenSizeMin) {
-      WEFT_LOG(kWarn, "ca", "a node's token is too short to be one", {"file", path});
-      continue;
-    }
-    tokens[name] = std::move(token);
+    tokens[name] = std::move(*token);
   }
   tokens_ = std::move(tokens);
   return {};

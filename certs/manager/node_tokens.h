@@ -18,15 +18,18 @@ class NodeTokens {
  public:
   NodeTokens(io::Files& files, std::string directory) : files_(files), directory_(std::move(directory)) {}
 
-  // Makes the folder (0700) and the node's file when they are missing. kInvalidArgument for a name that is no node name.
+  // Makes the folder (0700) and the node's file when they are missing. kInvalidArgument for a name that is no node name
+  // and for a file that is too short to hold a token: its node is shut out.
   Result<void> ensure(const std::string& node);
-  // Reads all files again; one that cannot be read is reported and shuts its node out.
+  // Reads all files again; one that cannot be read, or is too short, is reported and shuts its node out.
   Result<void> reload();
   // The node that owns `token`. Takes the same time whether it is nearly right or not at all.
   std::optional<std::string> node_of(std::string_view token) const;
   const std::string& directory() const { return directory_; }
 
  private:
+  Result<std::string> token_in(const std::string& path);
+
   io::Files& files_;
   const std::string directory_;
   std::map<std::string, std::string> tokens_;  // by node
