@@ -100,7 +100,7 @@ inline Fd connect_to(const Namespace& space, const std::string& address, const D
   const auto to = *SocketAddress::parse(address);
   auto fd = inside(space.fd, [&] { return std::move(*linux::make_tcp_socket(to.ip().is_v6(), linux::Blocking::kNo)); });
   REQUIRE(linux::set_mark(fd.get(), dial.mark));
-  if (!dial.from.empty()) REQUIRE(linux::bind_spoofed(fd.get(), *IpAddress::parse(dial.from)));
+  if (!dial.from.empty()) REQUIRE(linux::bind_spoofed(fd.get(), {*IpAddress::parse(dial.from), 0}));
   sockaddr_storage storage;
   const auto size = to.to_sockaddr(storage);
   (void)::connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), size);

@@ -16,11 +16,16 @@ class TcpNetwork final : public io::Network {
 
   Task<Result<io::StreamPtr>> connect(SocketAddress address, io::ConnectOptions options, StopToken stop) override {
     if (stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "connect " + address.to_string() + ": cancelled");
-    auto fd = sockets_.connecting(address, options);
-    if (!fd) co_return fail(std::move(fd).error());
     sockaddr_storage storage;
     const socklen_t size = address.to_sockaddr(storage);
-    const int os_error = ::connect(fd->get(), reinterpret_cast<sockaddr*>(&storage), size) == 0 ? 0 : errno;
+    Result<Fd> fd;
+    int os_error = EADDRNOTAVAIL;
+    for (int taken = 0; os_error == EADDRNOTAVAIL; ++taken) {
+      fd = sockets_.connecting(address, options, taken);
+      if (!fd) co_return fail(std::move(fd).error());
+      os_error = ::connect(fd->get(), reinterpret_cast<sockaddr*>(&storage), size) == 0 ? 0 : errno;
+      if (!io::KernelSockets::try_next_port(os_error, options, taken)) break;
+    }
     auto connected = co_await finish_connect(loop_, std::move(*fd), os_error, address.to_string(), stop);
     co_return connected;
   }

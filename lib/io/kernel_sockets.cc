@@ -13,6 +13,11 @@
 namespace weft::io {
 namespace {
 
+// The ports that Linux uses for this by default; nothing well known is among them.
+constexpr std::uint64_t kFirstPort = 32768, kPorts = 28232;
+// Then the kernel looks for one: so many in a row are taken only when most are.
+constexpr int kPortsTried = 8;
+
 Result<void> apply_keepalive(int fd, const std::optional<Keepalive>& keepalive) {
   if (!keepalive) return {};
   WEFT_TRY_VOID(linux::set_keepalive(fd, keepalive->time, keepalive->interval, keepalive->retries));
@@ -40,7 +45,20 @@ Result<Fd> KernelSockets::make_socket(bool ipv6) const {
   return fd;
 }
 
-Result<Fd> KernelSockets::connecting(const SocketAddress& address, const ConnectOptions& options) const {
+Result<void> KernelSockets::bind_source(int fd, const IpAddress& source, int taken) {
+  for (int tried = taken; tried < kPortsTried; ++tried) {
+    const auto port = static_cast<std::uint16_t>(kFirstPort + turn_++ % kPorts);
+    auto bound = linux::bind_spoofed(fd, {source, port});
+    if (bound || bound.error().code() != ErrorCode::kAddressInUse) return bound;
+  }
+  return linux::bind_spoofed(fd, {source, 0});
+}
+
+bool KernelSockets::try_next_port(int os_error, const ConnectOptions& options, int taken) {
+  return os_error == EADDRNOTAVAIL && options.spoofed_source && taken < kPortsTried;
+}
+
+Result<Fd> KernelSockets::connecting(const SocketAddress& address, const ConnectOptions& options, int taken) {
   const auto& source = options.spoofed_source;
   // The spoofed source decides the family, as upstream's does.
   WEFT_TRY(Fd fd, make_socket(source ? source->is_v6() : address.ip().is_v6()));
@@ -48,7 +66,7 @@ Result<Fd> KernelSockets::connecting(const SocketAddress& address, const Connect
   WEFT_TRY_VOID(apply_keepalive(fd.get(), options.keepalive));
   // A pod that calls itself keeps its own address without help.
   if (source && *source != address.ip()) {
-    if (auto bound = linux::bind_spoofed(fd.get(), *source); !bound) {
+    if (auto bound = bind_source(fd.get(), *source, taken); !bound) {
       WEFT_LOG(kWarn, "socket", "source address not kept", {"source", source->to_string()},
                {"error", bound.error().message()});
     }

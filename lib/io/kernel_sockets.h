@@ -5,9 +5,11 @@
 // between entering and leaving.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <vector>
 
+#include "lib/base/random.h"
 #include "lib/io/network.h"
 #include "lib/linux/socket_options.h"
 
@@ -21,15 +23,25 @@ class KernelSockets {
   static Result<KernelSockets> in_namespace(const Fd& netns, linux::Blocking blocking);
 
   // A socket ready for connect(2) to `address`. A source that cannot be spoofed is logged and left out.
-  Result<Fd> connecting(const SocketAddress& address, const ConnectOptions& options) const;
+  //
+  // The port of a spoofed source is chosen here, each in its turn: of an explicit port the kernel takes a connection of the
+  // same two ends that is in TIME_WAIT for over, as RFC 6191 allows. When it chooses itself it keeps out of their way for a
+  // minute, so that some 470 connections a second from one client to one port use up all ports, and looking for one that is
+  // left takes milliseconds. A port that is taken all the same makes connect(2) fail with EADDRNOTAVAIL: `taken` is how
+  // often that happened to this connection.
+  Result<Fd> connecting(const SocketAddress& address, const ConnectOptions& options, int taken = 0);
+  // Whether connect(2) is to be tried again, with the next port.
+  static bool try_next_port(int os_error, const ConnectOptions& options, int taken);
   // A socket that is bound and listens.
   Result<Fd> listening(const SocketAddress& address, const ListenOptions& options) const;
 
  private:
   Result<Fd> make_socket(bool ipv6) const;
+  Result<void> bind_source(int fd, const IpAddress& source, int taken);
 
   linux::Blocking blocking_;
-  Fd netns_;  // none: the own namespace
+  std::uint64_t turn_ = random_seed();  // so that whoever comes after us does not begin with the same ports
+  Fd netns_;                            // none: the own namespace
 };
 
 // Listener::yield_port() of a listening socket. A kernel that cannot is no worse than before; it is logged.

@@ -66,7 +66,7 @@ TEST_CASE("an accepted socket has no delay, and the keepalive its listener was t
 }
 
 TEST_CASE("a dialling socket has no delay and keepalive; a user timeout only when it is asked for") {
-  const KernelSockets sockets(linux::Blocking::kYes);
+  KernelSockets sockets(linux::Blocking::kYes);
   auto fd = sockets.connecting(kAnyPort, {.keepalive = kShort});
   REQUIRE(fd);
   CHECK(option(fd->get(), IPPROTO_TCP, TCP_NODELAY) == 1);
@@ -80,7 +80,7 @@ TEST_CASE("a dialling socket has no delay and keepalive; a user timeout only whe
 }
 
 TEST_CASE("listeners share a port only when both are told to reuse it") {
-  const KernelSockets sockets(linux::Blocking::kYes);
+  KernelSockets sockets(linux::Blocking::kYes);
   auto first = sockets.listening(kAnyPort, {.sharing = PortSharing::kShared});
   REQUIRE(first);
   const auto address = linux::local_address(first->get()).value();
@@ -91,7 +91,7 @@ TEST_CASE("listeners share a port only when both are told to reuse it") {
 }
 
 TEST_CASE("sockets that dial, listen and are accepted carry the mark, where marks may be set") {
-  const KernelSockets sockets(linux::Blocking::kYes);
+  KernelSockets sockets(linux::Blocking::kYes);
   auto dialling = sockets.connecting(kAnyPort, {.mark = 1337});
   if (!dialling && dialling.error().code() == ErrorCode::kPermission) SKIP("marks need CAP_NET_ADMIN");
   REQUIRE(dialling);

@@ -110,12 +110,12 @@ bool is_disconnected(int fd) {
   return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 && info.tcpi_state == TCP_CLOSE;
 }
 
-Result<void> bind_spoofed(int fd, const IpAddress& source) {
+Result<void> bind_spoofed(int fd, const SocketAddress& source) {
   WEFT_TRY_VOID(set_transparent(fd));
   WEFT_TRY_VOID(set_freebind(fd));
-  WEFT_TRY_VOID(set_bind_address_no_port(fd));
+  WEFT_TRY_VOID(source.port() == 0 ? set_bind_address_no_port(fd) : set_reuse_address(fd));
   sockaddr_storage storage;
-  const socklen_t size = SocketAddress(source, 0).to_sockaddr(storage);
+  const socklen_t size = source.to_sockaddr(storage);
   if (::bind(fd, reinterpret_cast<sockaddr*>(&storage), size) == 0) return {};
   return fail_errno(errno, "bind " + source.to_string());
 }

@@ -53,8 +53,9 @@ void reset_connection(int fd);
 // so do two orderly ends.
 bool is_disconnected(int fd);
 
-// Binds `fd` to `source`, a foreign address, with a port chosen at connect.
-Result<void> bind_spoofed(int fd, const IpAddress& source);
+// Binds `fd` to `source`, a foreign address. Port 0: the kernel chooses one at connect. Any other may be in use for other
+// destinations; kAddressInUse when somebody listens on it.
+Result<void> bind_spoofed(int fd, const SocketAddress& source);
 
 Result<SocketAddress> local_address(int fd);
 Result<SocketAddress> peer_address(int fd);

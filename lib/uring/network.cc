@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <memory>
 
 #include "lib/io/kernel_sockets.h"
 #include "lib/uring/listener.h"
@@ -36,33 +37,36 @@ struct Connect final : Operation {
 
 class TcpNetwork final : public io::Network {
  public:
-  TcpNetwork(Loop& loop, io::KernelSockets sockets) : loop_(loop), sockets_(std::move(sockets)) {}
+  TcpNetwork(Loop& loop, io::KernelSockets sockets)
+      : loop_(loop), sockets_(std::make_shared<io::KernelSockets>(std::move(sockets))) {}
 
   Task<Result<io::StreamPtr>> connect(SocketAddress address, io::ConnectOptions options, StopToken stop) override {
     if (stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "connect " + address.to_string() + ": cancelled");
-    auto fd = sockets_.connecting(address, options);
-    if (!fd) co_return fail(std::move(fd).error());
     Loop& loop = loop_;  // the network may be gone when the kernel answers
-    Connect attempt(loop, fd->get(), address);
-    StopCallback on_stop(stop, [&attempt] {
-      if (attempt.waiting) attempt.loop.cancel(attempt);
-    });
-    const int result = co_await attempt;
-    if (result < 0) {
+    const auto sockets = sockets_;
+    for (int taken = 0;; ++taken) {
+      auto fd = sockets->connecting(address, options, taken);
+      if (!fd) co_return fail(std::move(fd).error());
+      Connect attempt(loop, fd->get(), address);
+      StopCallback on_stop(stop, [&attempt] {
+        if (attempt.waiting) attempt.loop.cancel(attempt);
+      });
+      const int result = co_await attempt;
+      if (result >= 0) co_return make_stream(loop, std::move(*fd));
       loop.close_descriptor(fd->release());
-      co_return fail_errno(-result, "connect " + address.to_string());
+      if (!io::KernelSockets::try_next_port(-result, options, taken))
+        co_return fail_errno(-result, "connect " + address.to_string());
     }
-    co_return make_stream(loop, std::move(*fd));
   }
 
   Result<io::ListenerPtr> listen(SocketAddress address, const io::ListenOptions& options) override {
-    WEFT_TRY(Fd fd, sockets_.listening(address, options));
+    WEFT_TRY(Fd fd, sockets_->listening(address, options));
     return make_listener(loop_, std::move(fd), options);
   }
 
  private:
   Loop& loop_;
-  io::KernelSockets sockets_;
+  const std::shared_ptr<io::KernelSockets> sockets_;
 };
 
 }  // namespace
