@@ -25,6 +25,11 @@ Result<NetnsScanPtr> scan_shared(const NetnsPlaces& places) {
   return std::make_shared<const NetnsScan>(std::move(scan));
 }
 
+Result<std::vector<MarkUser>> look_for_mark_users(const Netns& netns, const PodProcesses& pod, const NetnsPlaces& places) {
+  WEFT_TRY(const auto sockets, redirect::marked_sockets(netns.fd));
+  return mark_users(pod, sockets, places);
+}
+
 }  // namespace
 
 Task<Result<void>> KernelPodNetwork::redirect(NetnsPtr netns) {
@@ -45,6 +50,11 @@ Task<Result<void>> KernelPodNetwork::release(NetnsPtr netns) {
 
 Task<Result<bool>> KernelPodNetwork::is_redirected(NetnsPtr netns) {
   return run_on<bool>(loop_, background_, [netns, this] { return redirect::verify(netns->fd, options_); });
+}
+
+Task<Result<std::vector<MarkUser>>> KernelPodNetwork::find_mark_users(NetnsPtr netns, PodProcesses pod) {
+  return run_on<std::vector<MarkUser>>(
+      loop_, background_, [netns, pod = std::move(pod), this] { return look_for_mark_users(*netns, pod, places_); });
 }
 
 Task<Result<NetnsPtr>> KernelPodNetwork::open(std::string path) {

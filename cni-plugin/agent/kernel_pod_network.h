@@ -25,6 +25,7 @@ class KernelPodNetwork final : public PodNetwork {
   Task<Result<void>> prepare(NetnsPtr netns) override;
   Task<Result<void>> release(NetnsPtr netns) override;
   Task<Result<bool>> is_redirected(NetnsPtr netns) override;
+  Task<Result<std::vector<MarkUser>>> find_mark_users(NetnsPtr netns, PodProcesses pod) override;
   Task<Result<NetnsPtr>> open(std::string path) override;
   Task<Result<NetnsScanPtr>> scan() override;
   Task<Result<void>> exempt_probes(redirect::ProbedPods pods) override;

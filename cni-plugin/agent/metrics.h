@@ -30,6 +30,14 @@ struct Metrics {
       registry.counters("weft_agent_rule_verifications", "Times that the rules of an enrolled pod were looked at").with();
   telemetry::Counter& repairs =
       registry.counters("weft_agent_rule_repairs", "Times that rules of an enrolled pod were missing or altered").with();
+  telemetry::CounterFamily& mark_looks =
+      registry.counters("weft_agent_mark_looks",
+                        "Looks for processes of an enrolled pod that use the node proxy's packet mark, by what was found");
+  telemetry::Gauge& mark_using_pods =
+      registry
+          .gauges("weft_agent_mark_using_pods",
+                  "Pods with a process that sends past the node proxy because it uses the proxy's packet mark")
+          .with();
   telemetry::Counter& lost_namespaces =
       registry.counters("weft_agent_lost_namespaces", "Times that the network namespace of an enrolled pod went away")
           .with();

@@ -14,6 +14,7 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <map>
 #include <thread>
 
@@ -166,13 +167,16 @@ Result<NetnsScan> scan_netns(const NetnsPlaces& places) {
   for (const auto& directory : places.directories) {
     for (const auto& name : names_in(directory)) note(directory + "/" + name);
   }
+  NetnsScan scan;
   for (const auto& name : names_in(places.proc)) {
     if (!std::isdigit(static_cast<unsigned char>(name.front()))) continue;
     auto* candidate = note(places.proc + "/" + name + "/ns/net");
     if (!candidate) continue;
-    if (auto uid = pod_uid_of_cgroup(read_text(places.proc + "/" + name + "/cgroup"))) candidate->pod_uids.insert(*uid);
+    auto uid = pod_uid_of_cgroup(read_text(places.proc + "/" + name + "/cgroup"));
+    if (uid) candidate->pod_uids.insert(*uid);
+    auto& process = scan.processes.emplace_back(0, candidate->id, uid.value_or(""));
+    std::from_chars(name.data(), name.data() + name.size(), process.pid);
   }
-  NetnsScan scan;
   for (auto& [id, candidate] : by_id) scan.found.push_back(std::move(candidate));
   std::thread(fill_addresses, std::ref(scan.found)).join();
   return scan;

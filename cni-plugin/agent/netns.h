@@ -60,9 +60,17 @@ struct NetnsCandidate {
   std::set<std::string> pod_uids;    // of the cgroups of its processes
 };
 
+// A process outside the node's own namespace.
+struct NetnsProcess {
+  pid_t pid = 0;  // as the node numbers it
+  NetnsId netns;
+  std::string pod_uid;  // of its cgroup; empty when that names none
+};
+
 struct NetnsScan {
   MonotonicTime taken{};  // when it began; set by the caller
   std::vector<NetnsCandidate> found;
+  std::vector<NetnsProcess> processes;
   bool holds(const NetnsId& id) const;
 };
 

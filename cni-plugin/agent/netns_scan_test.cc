@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -48,6 +49,7 @@ class Inhabitant {
     child_ = 0;
   }
   std::string path() const { return "/proc/" + std::to_string(child_) + "/ns/net"; }
+  pid_t pid() const { return child_; }
 
  private:
   pid_t child_ = 0;
@@ -71,6 +73,13 @@ TEST_CASE("a namespace is found by an address inside it, and is gone with its la
   REQUIRE(opened);
   CHECK((*opened)->id == (*match)->id);
   CHECK((*opened)->id == open_netns(inhabitant.path(), {}).value()->id);
+
+  const auto& processes = scan->processes;
+  CHECK(std::count_if(processes.begin(), processes.end(), [&](const NetnsProcess& process) {
+          return process.pid == inhabitant.pid() && process.netns == (*match)->id;
+        }) == 1);
+  CHECK(std::none_of(processes.begin(), processes.end(),
+                     [](const NetnsProcess& process) { return process.pid == ::getpid(); }));
 
   // Our holding it open does not make it look alive.
   inhabitant.end();

@@ -4,7 +4,9 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "cni-plugin/agent/mark_users.h"
 #include "cni-plugin/agent/netns.h"
 #include "cni-plugin/redirect/probes.h"
 #include "lib/async/task.h"
@@ -23,6 +25,8 @@ class PodNetwork {
   virtual Task<Result<void>> prepare(NetnsPtr netns) = 0;
   virtual Task<Result<void>> release(NetnsPtr netns) = 0;
   virtual Task<Result<bool>> is_redirected(NetnsPtr netns) = 0;
+  // As redirect::marked_sockets() and mark_users(), of the pod in `netns`.
+  virtual Task<Result<std::vector<MarkUser>>> find_mark_users(NetnsPtr netns, PodProcesses pod) = 0;
   // As open_netns() and scan_netns().
   virtual Task<Result<NetnsPtr>> open(std::string path) = 0;
   virtual Task<Result<NetnsScanPtr>> scan() = 0;

@@ -69,6 +69,7 @@ void take_offer(PodRecord& pod) {
 
 void lose_namespace(PodRecord& pod) {
   pod.netns = nullptr;
+  pod.mark_users.clear();
   pod.rules = Rules::kAbsent;
   pod.acked_by = pod.replaying_to = 0;
   pod.lost = pod.told;

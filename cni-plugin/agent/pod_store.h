@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "cni-plugin/agent/mark_users.h"
 #include "cni-plugin/agent/netns.h"
 #include "cni-plugin/agent/pod_info.h"
 #include "lib/async/event.h"
@@ -59,6 +60,9 @@ struct PodRecord {
   };
   std::optional<Offer> offer;
   std::shared_ptr<Verdict> waiting;  // of the offer taken up
+
+  std::vector<MarkUser> mark_users;  // as last seen
+  std::string mark_error;            // why the last look for them failed; empty when it did not
 
   std::string error;      // why the last step failed; empty when it did not
   unsigned failures = 0;  // in a row

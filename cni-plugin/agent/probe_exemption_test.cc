@@ -29,6 +29,7 @@ class Kernel final : public PodNetwork {
   Task<Result<void>> prepare(NetnsPtr) override { co_return unexpected(); }
   Task<Result<void>> release(NetnsPtr) override { co_return unexpected(); }
   Task<Result<bool>> is_redirected(NetnsPtr) override { co_return unexpected(); }
+  Task<Result<std::vector<MarkUser>>> find_mark_users(NetnsPtr, PodProcesses) override { co_return unexpected(); }
   Task<Result<NetnsPtr>> open(std::string) override { co_return unexpected(); }
   Task<Result<NetnsScanPtr>> scan() override { co_return unexpected(); }
 

@@ -315,12 +315,43 @@ Task<void> Reconciler::look_after(PodRecordPtr pod) {
       co_return;
     }
   }
+  if (seen) co_await look_for_marks(pod, *seen);
   auto present = co_await network_.is_redirected(pod->netns);
   if (present && *present) co_return;
   metrics_.repairs.add();
   WEFT_LOG(kError, kTarget, "rules of a pod are missing or altered, repairing", {"pod", pod->info.full_name()},
            {"error", present ? "not as applied" : present.error().message()});
   pod->rules = Rules::kAbsent;
+}
+
+// Tells of a process once, not at every look, and of one in a line: who starts a new one each time gets a line each time.
+Task<void> Reconciler::look_for_marks(PodRecordPtr pod, NetnsScanPtr seen) {
+  auto suspects = processes_of(*seen, pod->info.uid, pod->netns->id);
+  const bool blind = suspects.pids.empty();
+  auto found = co_await network_.find_mark_users(pod->netns, std::move(suspects));
+  const auto outcome = !found            ? to_string(found.error().code())
+                       : !found->empty() ? std::string_view("users")
+                       : blind           ? std::string_view("no_process")
+                                         : std::string_view("none");
+  metrics_.mark_looks.with({{"outcome", std::string(outcome)}}).add();
+  const auto error = found ? std::string() : found.error().message();
+  if (!error.empty() && error != pod->mark_error) {
+    WEFT_LOG(kWarn, kTarget, "cannot see who uses the proxy's packet mark", {"pod", pod->info.full_name()},
+             {"error", error});
+  }
+  pod->mark_error = error;
+  if (!found) co_return;
+  const auto before = std::exchange(pod->mark_users, std::move(*found));
+  const auto known = [&before](const MarkUser& user) {
+    return std::any_of(before.begin(), before.end(), [&user](const MarkUser& old) { return old.pid == user.pid; });
+  };
+  if (!std::all_of(pod->mark_users.begin(), pod->mark_users.end(), known)) {
+    WEFT_LOG(kWarn, kTarget, "a process of a pod uses the proxy's packet mark, past the mesh",
+             {"pod", pod->info.full_name()}, {"uid", pod->info.uid}, {"processes", to_string(pod->mark_users)});
+  } else if (pod->mark_users.empty() && !before.empty()) {
+    WEFT_LOG(kInfo, kTarget, "no process of the pod uses the proxy's packet mark any more", {"pod", pod->info.full_name()},
+             {"uid", pod->info.uid});
+  }
 }
 
 Task<Result<NetnsScanPtr>> Reconciler::scan(MonotonicTime not_before) {
@@ -395,17 +426,19 @@ void Reconciler::links_changed(zds::LinkId newest, std::size_t count) {
 }
 
 void Reconciler::refresh_gauges() {
-  std::size_t enrolled = 0, pending = 0, leaving = 0, unenforced = 0;
+  std::size_t enrolled = 0, pending = 0, leaving = 0, unenforced = 0, mark_using = 0;
   for (const auto& [uid, pod] : store_.pods()) {
     auto& state = pod->wish != Wish::kIn ? leaving : pod->enrolled_with(server_.newest()) ? enrolled : pending;
     ++state;
     unenforced += pod->unenforced() ? 1 : 0;
+    mark_using += pod->mark_users.empty() ? 0 : 1;
   }
   metrics_.pods.with({{"state", "enrolled"}}).set(static_cast<double>(enrolled));
   metrics_.pods.with({{"state", "pending"}}).set(static_cast<double>(pending));
   metrics_.pods.with({{"state", "leaving"}}).set(static_cast<double>(leaving));
   metrics_.pods.with({{"state", "outside"}}).set(static_cast<double>(outside_));
   metrics_.unenforced.set(static_cast<double>(unenforced));
+  metrics_.mark_using_pods.set(static_cast<double>(mark_using));
 }
 
 }  // namespace weft::cni::agent

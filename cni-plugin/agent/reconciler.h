@@ -1,8 +1,9 @@
 // Brings every pod of the node to where it should be, and keeps it there. Serves node proxies meanwhile.
 //
 // A pod that concerns us has one task (keep()): it takes the next step (pod_store.h) until there is none, waits for a
-// change, and looks after the pod's rules every kVerifyInterval. A step that fails is repeated with a growing pause, for
-// ever; other pods are not held up. All that is known of a pod changes in its own task only, except for what proxies say.
+// change, and every kVerifyInterval looks after the pod's rules and for those who get past them. A step that fails is
+// repeated with a growing pause, for ever; other pods are not held up. All that is known of a pod changes in its own task
+// only, except for what proxies say.
 //
 // Fails closed: without a proxy, or when any step fails, whoever waits in add() gets the error, and the CNI plugin refuses
 // to start the pod. A pod whose enrolment failed keeps the rules it has: its traffic goes nowhere rather than past the
@@ -69,6 +70,7 @@ class Reconciler final : public zds::Owner {
   Task<Result<void>> exempt(PodRecordPtr pod);
   Task<Result<void>> unexempt(PodRecordPtr pod);
   Task<void> look_after(PodRecordPtr pod);
+  Task<void> look_for_marks(PodRecordPtr pod, NetnsScanPtr seen);
   Task<Result<NetnsScanPtr>> scan(MonotonicTime not_before);
   // Waits for a change of the pod, at most so long; false when it was time that passed.
   Task<bool> change_within(PodRecordPtr pod, Duration limit);

@@ -22,6 +22,7 @@ Json describe(const PodRecord& pod, zds::LinkId newest) {
                     : pod.rules == Rules::kPrepared ? "prepared"
                                                     : "absent"},
           {"served", pod.served_by(newest)},
+          {"markUsers", to_string(pod.mark_users)},
           {"next", to_string(next_step(pod, newest))},
           {"error", pod.error}};
 }

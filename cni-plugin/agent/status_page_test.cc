@@ -61,6 +61,14 @@ TEST_CASE("a pod that a proxy serves is enrolled, one without rules is unenforce
   CHECK(node.row("b")["why"] == "pod label");
 }
 
+TEST_CASE("a pod with processes that use the proxy's mark says which") {
+  Node node;
+  auto& pod = node.record(info("a", ""));
+  CHECK(node.row("a")["markUsers"] == "");
+  pod.mark_users = {{77, "curl", 1, SocketAddress(IpAddress::v4({10, 0, 0, 9}), 80)}};
+  CHECK(node.row("a")["markUsers"] == "curl (pid 77), 1 connection, one to 10.0.0.9:80");
+}
+
 TEST_CASE("a pod whose proxy went away is pending, though its rules hold") {
   Node node;
   auto& pod = node.record(info("a", ""));

@@ -28,8 +28,11 @@ class Node final : public PodNetwork {
   struct Space {
     std::vector<IpAddress> addresses;
     bool redirected = false;
+    std::vector<MarkUser> mark_users;
   };
   std::map<ino_t, Space> spaces;
+  bool marks_broken = false;     // sockets cannot be looked at
+  bool hides_processes = false;  // as a /proc that is not the node's does
   std::vector<std::string> log;
   bool broken = false;  // rules cannot be applied
   redirect::ProbedPods probed;
@@ -60,6 +63,12 @@ class Node final : public PodNetwork {
     const auto space = spaces.find(netns->id.inode);
     co_return space == spaces.end() || space->second.redirected;
   }
+  Task<Result<std::vector<MarkUser>>> find_mark_users(NetnsPtr netns, PodProcesses pod) override {
+    if (marks_broken) co_return fail(ErrorCode::kInvalidArgument, "no such condition");
+    CHECK(pod.netns == netns->id);
+    const auto space = spaces.find(netns->id.inode);
+    co_return space == spaces.end() ? std::vector<MarkUser>{} : space->second.mark_users;
+  }
   // One that nothing but our descriptor keeps is not in the table.
   void mark(const NetnsPtr& netns, bool redirected) {
     if (auto space = spaces.find(netns->id.inode); space != spaces.end()) space->second.redirected = redirected;
@@ -82,6 +91,7 @@ class Node final : public PodNetwork {
     auto scan = std::make_shared<NetnsScan>();
     for (const auto& [inode, space] : spaces) {
       scan->found.push_back({{4, inode}, "/run/netns/" + std::to_string(inode), space.addresses, {}});
+      if (!hides_processes) scan->processes.push_back({static_cast<pid_t>(inode), {4, inode}, ""});
     }
     co_return scan;
   }

@@ -39,14 +39,19 @@ Result<void> Netlink::execute(NetlinkRequest request, std::string_view what) {
 }
 
 // Both kinds of answer end with a message that says so: NLMSG_ERROR (0 is the acknowledgement) or NLMSG_DONE.
-Result<void> Netlink::list(NetlinkRequest request, std::string_view what, const Visitor& visit) {
+Result<void> Netlink::list(NetlinkRequest request, std::string_view what, const Visitor& visit, std::size_t bytes_max) {
   const auto bytes = request.message();
   if (::send(fd_.get(), bytes.data(), bytes.size(), 0) < 0) return fail_errno(errno, what);
   std::vector<char> datagram(kDatagramMax);
-  for (;;) {
+  for (std::size_t bytes = 0;;) {
     const auto got = ::recv(fd_.get(), datagram.data(), datagram.size(), 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return fail_errno(errno == EAGAIN ? ETIMEDOUT : errno, what);
+    bytes += static_cast<std::size_t>(got);
+    if (bytes > bytes_max) {
+      return fail(ErrorCode::kLimit,
+                  std::string(what) + ": the kernel's answer is longer than " + std::to_string(bytes_max) + " bytes");
+    }
     std::span<const char> rest(datagram.data(), static_cast<std::size_t>(got));
     while (rest.size() >= sizeof(nlmsghdr)) {
       nlmsghdr header;

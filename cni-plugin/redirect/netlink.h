@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -84,9 +85,11 @@ class Netlink {
   // Sends and waits for the acknowledgement; the kernel's errno is the error's.
   Result<void> execute(NetlinkRequest request, std::string_view what);
 
-  // Sends and calls `visit` with every message of the answer: its type, and what follows its header.
+  // Sends and calls `visit` with every message of the answer: its type, and what follows its header. kLimit once more than
+  // `bytes_max` came; the socket is then of no more use.
   using Visitor = std::function<void(std::uint16_t type, std::span<const char> payload)>;
-  Result<void> list(NetlinkRequest request, std::string_view what, const Visitor& visit);
+  Result<void> list(NetlinkRequest request, std::string_view what, const Visitor& visit,
+                    std::size_t bytes_max = std::numeric_limits<std::size_t>::max());
 
  private:
   explicit Netlink(Fd fd) : fd_(std::move(fd)) {}

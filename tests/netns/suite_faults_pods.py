@@ -1,13 +1,18 @@
 """Pods that go away in the middle of things, addresses that change hands, packets that pretend, and no descriptors left."""
+import contextlib
+import json
 import os
 import resource
+import signal
 import socket
 import struct
+import subprocess
+import sys
 import time
 
 import wire
 from aftermath import Aftermath, footprint, kill, outcome, request, restart
-from harness import LabError, case, expect, fabric, in_netns, netns_path, programs, wait_for
+from harness import LabError, case, evidence, expect, fabric, in_netns, netns_path, programs, wait_for
 from lab_lib.shell import run
 from wire import MIB, Task
 
@@ -21,6 +26,7 @@ ONLY_CLIENT = ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmet
 STRICT = ("apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: production}\n"
           "spec: {mtls: {mode: STRICT}}\n")
 SO_MARK, MARK = 36, 0x539
+AGENT_ADMIN = 15015
 
 
 def holds_namespace(mesh, inode):
@@ -195,3 +201,92 @@ def marked(mesh):
     mesh.reset()
     after.check("packet marks were abused")
     return after.close()
+
+
+# ------------------------------------------------------------------ noticing marks
+# An application with a connection that carries a mark, until its standard input ends.
+DIALS_MARKED = ("import socket, sys; s = socket.socket(); s.setsockopt(1, 36, int(sys.argv[1], 0)); s.settimeout(20); "
+                "s.connect((sys.argv[2], int(sys.argv[3]))); print(s.getsockname()[1], flush=True); sys.stdin.read()")
+LOOK_LIMIT_S = 45  # a look at a pod comes every 15 s at least, with a list of processes that is no older
+
+
+@contextlib.contextmanager
+def dialling(mesh, key, mark, address, port):
+    """A process of the pod that dials with that mark and keeps the connection."""
+    process = subprocess.Popen(mesh.lab.inside(key, [sys.executable, "-SEs", "-c", DIALS_MARKED, mark, address, str(port)]),
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        expect(process.stdout.readline().strip().isdigit(), "no connection from %s with mark %s" % (key, mark))
+        yield process
+    finally:
+        process.stdin.close()
+        process.wait(10)
+        process.stdout.close()
+
+
+def looks(mesh, node, **labels):
+    return evidence.total(evidence.metrics(mesh.lab, node, programs.AGENT_METRICS), "weft_agent_mark_looks_total", **labels)
+
+
+def wait_round(mesh, node):
+    """Until the agent has looked at every pod once more, which it does every 12 to 15 s; returns the number of looks."""
+    before = looks(mesh, node)
+    enough = 2 * evidence.total(evidence.metrics(mesh.lab, node, programs.AGENT_METRICS), "weft_agent_pods", state="enrolled")
+    wait_for("looks at all pods of " + node, lambda: looks(mesh, node) >= before + enough, LOOK_LIMIT_S)
+    return enough
+
+
+def users(mesh, node):
+    status, text = programs.http_get(mesh.lab.prefix + node, AGENT_ADMIN, "/status")
+    expect(status == 200, text)
+    return {pod["pod"]: pod["markUsers"] for pod in json.loads(text)["pods"] if pod.get("markUsers")}
+
+
+def marked_sockets(mesh, key):
+    return len(run(["ip", "netns", "exec", mesh.netns(key), "ss", "-tnH", "fwmark = 0x539/0xfff"]).stdout.splitlines())
+
+
+@case("a process that uses the proxy's packet mark is named and counted; the proxy's own connections never are, nor those of two "
+      "proxies during an upgrade")
+def noticed(mesh):
+    node, server = mesh.node(CALLER), mesh.ips(SERVER)[0]
+    log = os.path.join(mesh.lab.folder, node, "weft-agent.log")
+
+    # A proxy that drains beside a newer one, both with connections through the pod.
+    mesh.lab.env = {"CONNECTION_TERMINATION_DEADLINE": "120s"}
+    mesh.lab.stop_process("ztunnel on " + node, limit_s=40)
+    old = mesh.lab.programs().start_ztunnel(node)
+    mesh.lab.env = {}
+    mesh.eventually(CALLER, "http://httpbin.production/", 200, limit_s=40)
+    odd = looks(mesh, node) - looks(mesh, node, outcome="none")
+    with contextlib.ExitStack() as stack:
+        for sock in wire.connect(mesh, CALLER, SERVER) + wire.connect(mesh, "outside/plain", CALLER):
+            stack.enter_context(sock)
+        beside = mesh.lab.programs().start_ztunnel(node, place=fabric.CONTROL)
+        old.signal(signal.SIGTERM)
+        mesh.eventually(CALLER, "http://httpbin.production/", 200)
+        looked = wait_round(mesh, node)
+        expect(old.alive() and marked_sockets(mesh, CALLER) >= 3, "the control has too few connections of the proxies'")
+        expect(looks(mesh, node) - looks(mesh, node, outcome="none") == odd and not users(mesh, node),
+               "with two proxies: %s" % users(mesh, node))
+    wait_for("the older ztunnel to end", lambda: not old.alive(), 40)
+    mesh.lab.stop_process(old.name)
+    mesh.lab.stop_process(beside.name, limit_s=40)
+    mesh.lab.programs().start_ztunnel(node)
+    mesh.eventually(CALLER, "http://httpbin.production/", 200, limit_s=40)
+
+    with dialling(mesh, CALLER, "0x53a", server, 8080), dialling(mesh, CALLER, "0x539", server, 8080) as marked:
+        named = "(pid %d), 1 connection, one to %s:8080" % (marked.pid, server)
+        wait_for("the agent to name the process", lambda: users(mesh, node), LOOK_LIMIT_S)
+        found = users(mesh, node)
+        expect(list(found) == [CALLER] and found[CALLER].endswith(named), found)
+        wait_for("a second look", lambda: looks(mesh, node, outcome="users") >= 2, LOOK_LIMIT_S)
+        warned = [line for line in programs.read_file(log).splitlines() if "uses the proxy's packet mark, past the mesh" in line]
+        expect(len(warned) == 1 and named in warned[0] and CALLER in warned[0], warned)
+        told = run(["nsenter", "--net=" + netns_path(mesh.lab.prefix + node), "--",
+                    programs.find(mesh.lab.data["build"], "weftctl"), "status"], check=False).stdout
+        expect("! pod %s sends past the mesh with the proxy's packet mark: " % CALLER in told and named in told, told)
+    wait_for("the agent to see its end", lambda: not users(mesh, node), LOOK_LIMIT_S)
+    mesh.eventually(CALLER, "http://httpbin.production/", 200)
+    mesh.reset()
+    return "%d looks while two proxies served, then 1 process named" % looked

@@ -82,6 +82,11 @@ Task<Result<bool>> SimPodNetwork::is_redirected(cni::agent::NetnsPtr netns) {
   co_return !host || host->redirected();
 }
 
+Task<Result<std::vector<cni::agent::MarkUser>>> SimPodNetwork::find_mark_users(cni::agent::NetnsPtr,
+                                                                               cni::agent::PodProcesses) {
+  co_return std::vector<cni::agent::MarkUser>{};
+}
+
 Task<Result<cni::agent::NetnsPtr>> SimPodNetwork::open(std::string path) {
   auto worked = co_await work("open");
   if (!worked) co_return fail(std::move(worked).error());

@@ -33,6 +33,9 @@ class SimPodNetwork final : public cni::agent::PodNetwork {
   Task<Result<void>> prepare(cni::agent::NetnsPtr netns) override;
   Task<Result<void>> release(cni::agent::NetnsPtr netns) override;
   Task<Result<bool>> is_redirected(cni::agent::NetnsPtr netns) override;
+  // The simulated applications set no marks.
+  Task<Result<std::vector<cni::agent::MarkUser>>> find_mark_users(cni::agent::NetnsPtr netns,
+                                                                  cni::agent::PodProcesses pod) override;
   Task<Result<cni::agent::NetnsPtr>> open(std::string path) override;
   Task<Result<cni::agent::NetnsScanPtr>> scan() override;
   Task<Result<void>> exempt_probes(cni::redirect::ProbedPods pods) override;

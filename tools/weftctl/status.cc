@@ -54,7 +54,8 @@ void take_certificates(const Json& page, NodeStatus& out) {
 }
 
 PodRow row_of(const Json& pod) {
-  PodRow row{text_of(pod, "uid"), text_of(pod, "pod"), text_of(pod, "state"), "", flag_of(pod, "unenforced")};
+  PodRow row{text_of(pod, "uid"),        text_of(pod, "pod"),      text_of(pod, "state"), "",
+             flag_of(pod, "unenforced"), text_of(pod, "markUsers")};
   const auto error = text_of(pod, "error");
   if (row.state == "outside" || row.state == "leaving") row.why = text_of(pod, "why");
   if (row.state == "pending") row.why = "next: " + text_of(pod, "next");
@@ -91,6 +92,9 @@ void take_pods(const NodePages& pages, NodeStatus& out) {
       out.problems.push_back("pod " + row.name + " runs and no policy is enforced on it: " + row.why);
     } else if (row.state == "pending") {
       out.problems.push_back("pod " + row.name + " is not served: " + row.why);
+    }
+    if (!row.mark_users.empty()) {
+      out.problems.push_back("pod " + row.name + " sends past the mesh with the proxy's packet mark: " + row.mark_users);
     }
   }
 }

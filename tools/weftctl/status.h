@@ -25,6 +25,7 @@ struct PodRow {
   std::string state;  // "enrolled", "pending", "leaving", "outside"; of the proxy alone: "served", "pending"
   std::string why;    // it is not in the mesh, or what stands in the way
   bool unenforced = false;
+  std::string mark_users;  // its processes that send past the proxy; empty when none is known
 };
 
 struct CertificateRow {

@@ -100,6 +100,9 @@ TEST_CASE("what is wrong is named, and decides the exit status") {
                                {"next", "redirect"},
                                {"error", "nft failed"}}),
                      "shop/web runs and no policy is enforced on it: next: redirect; nft failed"));
+  CHECK(only_problem(with("agent", "/pods/0/markUsers", "curl (pid 77), 1 connection, one to 10.0.0.9:80"),
+                     "shop/web sends past the mesh with the proxy's packet mark: curl (pid 77), 1 connection"));
+  CHECK(with("agent", "/pods/0/markUsers", "").problems.empty());
 }
 
 TEST_CASE("a node that cannot be asked is told as far as it is known, with exit status 2") {
