@@ -4,28 +4,19 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
-#include <fstream>
 
 #include "lib/asio/files.h"
 #include "lib/asio/loop.h"
 #include "lib/asio/packet_socket.h"
 #include "lib/asio/unix_socket.h"
 #include "lib/async/scope.h"
+#include "tests/support/count.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace weft;
 using namespace std::chrono_literals;
 
 namespace {
-
-// A folder of its own, removed at the end.
-struct Folder {
-  Folder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "weft-asio-XXXXXX").string();
-    path = ::mkdtemp(pattern.data());
-  }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string path;
-};
 
 Task<void> finish(asio::Loop& loop, Task<void> body) {
   co_await std::move(body);
@@ -118,45 +109,41 @@ Task<void> packets(asio::Loop& loop, std::string path) {
   CHECK(closed.error().code() == ErrorCode::kCancelled);
 }
 
-Task<void> until(asio::Loop& loop, int& count, int wanted) {
-  for (int i = 0; i < 2000 && count < wanted; ++i) {
-    auto slept = co_await sleep_for(loop, 1ms, {});
-    (void)slept;
-  }
-  CHECK(count >= wanted);
+// Long enough for the watch to have told of everything before.
+Task<void> start_over(testing::Count& changes, Duration settle) {
+  co_await changes.quiet(4 * settle);
+  changes.clear();
 }
 
 Task<void> watch_folder(asio::Loop& loop, std::string path) {
   asio::KernelFiles files(loop);
-  int changes = 0;
-  auto watch = files.watch(path, 5ms, [&changes] { ++changes; });
+  testing::Count changes(loop);
+  constexpr Duration kSettle = 5ms;
+  auto watch = files.watch(path, kSettle, [&changes] { changes.add(); });
   REQUIRE(watch);
   CHECK(files.write(path + "/a.yaml", "one", 0600));
-  co_await until(loop, changes, 1);
+  co_await changes.reach(1);
+  changes.clear();
   // A new sub-folder is watched too, with what was put into it at once.
-  changes = 0;
   CHECK(files.make_directory(path + "/sub/deep", 0755));
   CHECK(files.write(path + "/sub/deep/b.yaml", "two", 0600));
-  co_await until(loop, changes, 1);
-  for (int i = 0; i < 30; ++i) {
-    auto slept = co_await sleep_for(loop, 1ms, {});
-    (void)slept;
-  }
-  changes = 0;
+  co_await changes.reach(1);
+  co_await start_over(changes, kSettle);
   CHECK(files.write(path + "/sub/deep/b.yaml", "three", 0600));
-  co_await until(loop, changes, 1);
+  co_await changes.reach(1);
+  changes.clear();
   // The way Kubernetes swaps a mounted folder: a link to a folder is replaced.
   CHECK(files.make_directory(path + "/..1", 0755));
   CHECK(files.make_directory(path + "/..2", 0755));
   std::filesystem::create_symlink("..1", path + "/..data");
-  co_await until(loop, changes, 2);
-  changes = 0;
+  co_await changes.reach(1);
+  co_await start_over(changes, kSettle);
   std::filesystem::create_symlink("..2", path + "/..tmp");
   std::filesystem::rename(path + "/..tmp", path + "/..data");
-  co_await until(loop, changes, 1);
-  changes = 0;
+  co_await changes.reach(1);
+  co_await start_over(changes, kSettle);
   CHECK(files.remove(path + "/a.yaml"));
-  co_await until(loop, changes, 1);
+  co_await changes.reach(1);
   watch->reset();
   CHECK(files.list(path).value() == std::vector<std::string>{path + "/sub/deep/b.yaml"});
 }
@@ -164,40 +151,40 @@ Task<void> watch_folder(asio::Loop& loop, std::string path) {
 }  // namespace
 
 TEST_CASE("a Unix socket carries bytes and has the mode asked for") {
-  Folder folder;
+  const testing::TemporaryFolder folder;
   asio::Loop loop;
-  run(loop, unix_echo(loop, folder.path + "/door.sock"));
-  CHECK(!std::filesystem::exists(folder.path + "/door.sock"));
+  run(loop, unix_echo(loop, folder.path("door.sock")));
+  CHECK(!std::filesystem::exists(folder.path("door.sock")));
   CHECK(!asio::listen_unix(loop, std::string(200, 'x'), 0600));
 }
 
 TEST_CASE("packets keep their boundaries and carry descriptors") {
-  Folder folder;
+  const testing::TemporaryFolder folder;
   asio::Loop loop;
-  run(loop, packets(loop, folder.path + "/zds.sock"));
+  run(loop, packets(loop, folder.path("zds.sock")));
 }
 
 TEST_CASE("changes below a watched folder are noticed, whatever made them") {
-  Folder folder;
+  const testing::TemporaryFolder folder;
   asio::Loop loop;
-  run(loop, watch_folder(loop, folder.path));
+  run(loop, watch_folder(loop, folder.path()));
 }
 
 TEST_CASE("files are written whole with their mode, and read with a bound") {
-  Folder folder;
+  const testing::TemporaryFolder folder;
   asio::Loop loop;
   asio::KernelFiles files(loop);
-  const auto path = folder.path + "/key.pem";
+  const auto path = folder.path("key.pem");
   REQUIRE(files.write(path, "secret", 0600));
   struct stat status;
   REQUIRE(::stat(path.c_str(), &status) == 0);
   CHECK((status.st_mode & 0777) == 0600);
   CHECK(files.read(path, 6).value() == "secret");
   CHECK(files.read(path, 5).error().code() == ErrorCode::kLimit);
-  CHECK(files.read(folder.path + "/none", 5).error().code() == ErrorCode::kNotFound);
-  CHECK(files.read(folder.path, 5).error().code() == ErrorCode::kInvalidArgument);
-  CHECK(!files.write(folder.path + "/no/such/folder", "x", 0600));
-  CHECK(!files.list(folder.path + "/none"));
-  CHECK(files.list(folder.path).value().size() == 1);
+  CHECK(files.read(folder.path("none"), 5).error().code() == ErrorCode::kNotFound);
+  CHECK(files.read(folder.path(), 5).error().code() == ErrorCode::kInvalidArgument);
+  CHECK(!files.write(folder.path("no/such/folder"), "x", 0600));
+  CHECK(!files.list(folder.path("none")));
+  CHECK(files.list(folder.path()).value().size() == 1);
   CHECK(!files.make_directory(path, 0755));
 }

@@ -11,6 +11,7 @@
 #include <chrono>
 #include <thread>
 
+#include "tests/support/count.h"
 #include "tests/support/traffic.h"
 
 using namespace weft;
@@ -111,14 +112,14 @@ Task<void> connect_cancelled(Engine& engine) {
   FAIL("a listener with a backlog of one took twenty connections");
 }
 
-Task<void> accept_until_closed(Listener& listener, int& accepted_count, std::optional<ErrorCode>& end) {
+Task<void> accept_until_closed(Listener& listener, Count& accepted_count, std::optional<ErrorCode>& end) {
   for (;;) {
     auto accepted = co_await listener.accept({});
     if (!accepted) {
       end = accepted.error().code();
       co_return;
     }
-    ++accepted_count;
+    accepted_count.add();
   }
 }
 
@@ -126,14 +127,13 @@ Task<void> listener_close(Engine& engine) {
   auto network = engine.networks().own();
   auto listener = network->listen(kLoopback, {});
   REQUIRE(listener);
-  int count = 0;
+  Count count(engine.loop());
   std::optional<ErrorCode> end;
   Scope scope(engine.loop());
   scope.spawn(accept_until_closed(**listener, count, end));
   auto first = co_await network->connect((*listener)->address(), {}, {});
   CHECK(first);
-  co_await settle(engine);
-  CHECK(count == 1);
+  co_await count.reach(1);
   (*listener)->close();
   (*listener)->close();
   co_await scope.join();
@@ -194,7 +194,7 @@ Task<void> finish_while_waiting(Engine& engine) {
   auto network = engine.networks().own();
   auto listener = network->listen(kLoopback, {});
   REQUIRE(listener);
-  int count = 0;
+  Count count(engine.loop());
   std::optional<ErrorCode> end;
   Scope scope(engine.loop());
   scope.spawn(accept_until_closed(**listener, count, end));
@@ -202,7 +202,7 @@ Task<void> finish_while_waiting(Engine& engine) {
   (*listener)->finish();
   (*listener)->finish();
   co_await scope.join();
-  CHECK(count == 0);
+  CHECK(count.value() == 0);
   CHECK(end == ErrorCode::kCancelled);
 }
 
@@ -213,11 +213,11 @@ Task<void> dial_many(Network& network, SocketAddress address, int times, std::ve
   }
 }
 
-Task<void> accept_counting(Listener& listener, int& count) {
+Task<void> accept_counting(Listener& listener, Count& count) {
   for (;;) {
     auto accepted = co_await listener.accept({});
     if (!accepted) co_return;
-    ++count;
+    count.add();
   }
 }
 
@@ -230,7 +230,7 @@ Task<void> port_is_handed_over(Engine& engine) {
   REQUIRE(older);
   const auto address = (*older)->address();
   Scope scope(engine.loop());
-  int with_older = 0, with_newer = 0;
+  Count with_older(engine.loop()), with_newer(engine.loop());
   std::vector<StreamPtr> clients;
   (*older)->yield_port();  // alone: nothing changes
   co_await dial_many(*network, address, 20, clients);
@@ -240,15 +240,14 @@ Task<void> port_is_handed_over(Engine& engine) {
   scope.spawn(accept_counting(**newer, with_newer));
   (*older)->yield_port();
   co_await dial_many(*network, address, 100, clients);
-  co_await settle(engine);
-  CHECK(with_older == 20);
-  CHECK(with_newer == 100);
+  co_await with_older.reach(20);
+  co_await with_newer.reach(100);
   (*older)->finish();
   co_await dial_many(*network, address, 20, clients);
-  co_await settle(engine);
-  CHECK(with_newer == 120);
+  co_await with_newer.reach(120);
   (*newer)->close();
   co_await scope.join();
+  CHECK(with_older.value() == 20);
   CHECK(clients.size() == 140);
 }
 
@@ -303,7 +302,7 @@ Task<void> out_of_descriptors(Engine& engine) {
   auto network = engine.networks().own();
   auto listener = network->listen(kLoopback, {});
   REQUIRE(listener);
-  int count = 0;
+  Count count(engine.loop());
   std::optional<ErrorCode> end;
   std::vector<StreamPtr> clients;
   for (int i = 0; i < 3; ++i) {
@@ -319,11 +318,11 @@ Task<void> out_of_descriptors(Engine& engine) {
   Scope scope(engine.loop());
   scope.spawn(accept_until_closed(**listener, count, end));
   co_await settle(engine);
-  CHECK(count == 0);
+  CHECK(count.value() == 0);
   CHECK(!end);
   ::setrlimit(RLIMIT_NOFILE, &before);
   clients.pop_back();  // wakes the ring's listener at once, Asio's by its timer
-  while (count < 2) co_await settle(engine);
+  co_await count.reach(2);
   (*listener)->close();
   co_await scope.join();
   CHECK(end == ErrorCode::kCancelled);
