@@ -1,32 +1,15 @@
 #include "ztunnel/check_config.h"
 
-#include <stdlib.h>
-
 #include <catch2/catch_test_macros.hpp>
-#include <filesystem>
-#include <fstream>
 
 #include "lib/asio/files.h"
 #include "lib/tls/test_authority.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace weft;
 using namespace weft::ztunnel;
 
 namespace {
-
-struct Folder {
-  Folder() {
-    std::string path = (std::filesystem::temp_directory_path() / "weft-check-XXXXXX").string();
-    REQUIRE(::mkdtemp(path.data()));
-    root = path;
-  }
-  ~Folder() { std::filesystem::remove_all(root); }
-  std::string file(const char* name, const std::string& text) const {
-    std::ofstream(root + "/" + name) << text;
-    return root + "/" + name;
-  }
-  std::string root;
-};
 
 std::vector<std::string> check(const Environment& environment, const Result<std::optional<std::string>>& mesh_config = {}) {
   asio::Loop loop;
@@ -44,21 +27,21 @@ bool names(const std::vector<std::string>& problems, const std::string& beginnin
 }  // namespace
 
 TEST_CASE("a good configuration has no problems") {
-  Folder folder;
+  const testing::TemporaryFolder folder;
   const tls::TestAuthority authority(SystemClock().wall());
   const Environment good = {{"XDS_ADDRESS", ""},
                             {"CA_ROOT_CA", folder.file("root.pem", authority.root().to_pem())},
                             {"AUTH_TOKEN", folder.file("token", "abc")},
                             {"RUST_LOG", "access=debug,info"}};
   auto with_folder = good, with_file = good, with_text = good;
-  with_folder["MANIFEST_DIR"] = folder.root;
+  with_folder["MANIFEST_DIR"] = folder.path();
   with_file["LOCAL_XDS_PATH"] = folder.file("mesh.yaml", "workloads: []\n");
   with_text["LOCAL_XDS"] = "policies: []";
   for (const auto& environment : {with_folder, with_file, with_text}) CHECK(check(environment).empty());
 }
 
 TEST_CASE("every problem of a configuration is named at once") {
-  Folder folder;
+  const testing::TemporaryFolder folder;
   const auto problems = check({{"XDS_ADDRESS", ""},
                                {"LOCAL_XDS_PATH", folder.file("mesh.yaml", "workloads: []\nsurprise: 1\n")},
                                {"CA_ROOT_CA", folder.file("root.pem", "no certificate")},
@@ -77,12 +60,12 @@ TEST_CASE("every problem of a configuration is named at once") {
 }
 
 TEST_CASE("files that are named must be there") {
-  Folder folder;
-  auto problems = check({{"XDS_ADDRESS", ""}, {"MANIFEST_DIR", folder.root + "/none"}, {"CA_ROOT_CA", "SYSTEM"}});
+  const testing::TemporaryFolder folder;
+  auto problems = check({{"XDS_ADDRESS", ""}, {"MANIFEST_DIR", folder.path() + "/none"}, {"CA_ROOT_CA", "SYSTEM"}});
   REQUIRE(problems.size() == 1);
   CHECK(names(problems, "MANIFEST_DIR: "));
   problems =
-      check({{"XDS_ADDRESS", ""}, {"LOCAL_XDS_PATH", folder.root + "/none"}, {"CA_ROOT_CA", folder.root + "/none.pem"}});
+      check({{"XDS_ADDRESS", ""}, {"LOCAL_XDS_PATH", folder.path() + "/none"}, {"CA_ROOT_CA", folder.path() + "/none.pem"}});
   CHECK(problems.size() == 2);
   CHECK(names(problems, "LOCAL_XDS_PATH: "));
   CHECK(names(problems, "CA_ROOT_CA: "));

@@ -1,26 +1,22 @@
 #include "cni-plugin/agent/kubelet.h"
 
-#include <unistd.h>
-
 #include <catch2/catch_test_macros.hpp>
-#include <filesystem>
-#include <fstream>
+
+#include "tests/support/temporary_folder.h"
 
 using namespace weft::cni::agent;
 
 namespace {
 
 struct Proc {
-  Proc() { std::filesystem::create_directories(root); }
-  ~Proc() { std::filesystem::remove_all(root); }
   void process(int pid, const std::string& name, const std::string& arguments, const std::string& uid) {
-    const auto folder = root + "/" + std::to_string(pid);
-    std::filesystem::create_directory(folder);
-    std::ofstream(folder + "/comm") << name << "\n";
-    std::ofstream(folder + "/cmdline") << arguments;
-    std::ofstream(folder + "/status") << "Name:\t" << name << "\nUid:\t" << uid << "\t7\t7\t7\nGid:\t8\t8\t8\t8\n";
+    const auto at = std::to_string(pid);
+    folder.file(at + "/comm", name + "\n");
+    folder.file(at + "/cmdline", arguments);
+    folder.file(at + "/status", "Name:\t" + name + "\nUid:\t" + uid + "\t7\t7\t7\nGid:\t8\t8\t8\t8\n");
   }
-  const std::string root = (std::filesystem::temp_directory_path() / ("weft-proc-" + std::to_string(::getpid()))).string();
+  const weft::testing::TemporaryFolder folder;
+  const std::string& root = folder.path();
 };
 
 }  // namespace

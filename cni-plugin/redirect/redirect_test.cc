@@ -3,11 +3,9 @@
 
 #include <sys/file.h>
 
-#include <filesystem>
-#include <fstream>
-
 #include "cni-plugin/redirect/redirect_test_support.h"
 #include "lib/base/scope_exit.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace weft;
 using namespace weft::cni;
@@ -228,18 +226,12 @@ TEST_CASE("with a program that fails a pod is refused, hears why, and has no rul
     const auto program = is_nft(backend) ? std::string("nft") : backend.v6.name + "-restore";
     INFO(program);
     Namespace pod;
-    const auto folder = std::filesystem::temp_directory_path() / fmt::format("weft-rules-{}", ::getpid());
-    std::filesystem::create_directory(folder);
+    const weft::testing::TemporaryFolder folder;
+    const auto failing = folder.file(program, "#!/bin/sh\necho 'Error: no room' >&2\nexit 1\n");
+    std::filesystem::permissions(failing, std::filesystem::perms::owner_all);
     const std::string path = std::getenv("PATH");
-    const ScopeExit restore([&] {
-      ::setenv("PATH", path.c_str(), 1);
-      std::filesystem::remove_all(folder);
-    });
-    {
-      std::ofstream(folder / program) << "#!/bin/sh\necho 'Error: no room' >&2\nexit 1\n";
-      std::filesystem::permissions(folder / program, std::filesystem::perms::owner_all);
-    }
-    ::setenv("PATH", (folder.string() + ":" + path).c_str(), 1);
+    const ScopeExit restore([&] { ::setenv("PATH", path.c_str(), 1); });
+    ::setenv("PATH", (folder.path() + ":" + path).c_str(), 1);
     // Options that no other test has, so that nothing is known of them.
     auto refused = redirect::apply(
         pod.fd, {.dns_capture = true, .probes = {.v4 = *IpAddress::parse("192.0.2.77")}, .backend = backend});

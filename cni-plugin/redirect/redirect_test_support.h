@@ -20,6 +20,7 @@
 #include "lib/base/ip.h"
 #include "lib/base/log.h"
 #include "lib/linux/socket_options.h"
+#include "tests/support/sockets.h"
 
 namespace weft::cni::testing {
 
@@ -84,9 +85,7 @@ inline Fd listen_on(const Namespace& space, const std::string& address) {
     return std::move(*socket);
   });
   (void)linux::set_transparent(fd.get());
-  sockaddr_storage storage;
-  const auto size = at.to_sockaddr(storage);
-  REQUIRE(::bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), size) == 0);
+  REQUIRE(weft::testing::bind_at(fd, at));
   REQUIRE(::listen(fd.get(), 16) == 0);
   return fd;
 }
@@ -101,9 +100,7 @@ inline Fd connect_to(const Namespace& space, const std::string& address, const D
   auto fd = inside(space.fd, [&] { return std::move(*linux::make_tcp_socket(to.ip().is_v6(), linux::Blocking::kNo)); });
   REQUIRE(linux::set_mark(fd.get(), dial.mark));
   if (!dial.from.empty()) REQUIRE(linux::bind_spoofed(fd.get(), {*IpAddress::parse(dial.from), 0}));
-  sockaddr_storage storage;
-  const auto size = to.to_sockaddr(storage);
-  (void)::connect(fd.get(), reinterpret_cast<sockaddr*>(&storage), size);
+  (void)weft::testing::dial(fd, to);
   pollfd poll{fd.get(), POLLOUT, 0};
   int error = 0;
   socklen_t length = sizeof error;

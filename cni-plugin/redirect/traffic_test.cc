@@ -118,11 +118,8 @@ TEST_CASE("a pod that left and came back does not let a new connection pass as a
     old.reset();
     apply(pair.pod, {.backend = backend});
     auto fresh = inside(pair.pod.fd, [] { return std::move(*linux::make_tcp_socket(false, linux::Blocking::kYes)); });
-    sockaddr_storage storage;
-    auto size = ports.to_sockaddr(storage);
-    REQUIRE(::bind(fresh.get(), reinterpret_cast<sockaddr*>(&storage), size) == 0);
-    size = SocketAddress::parse("10.77.0.2:8080")->to_sockaddr(storage);
-    REQUIRE(::connect(fresh.get(), reinterpret_cast<sockaddr*>(&storage), size) == 0);
+    REQUIRE(weft::testing::bind_at(fresh, ports));
+    REQUIRE(weft::testing::dial(fresh, *SocketAddress::parse("10.77.0.2:8080")));
     CHECK(accept_from(outbound));
   }
 }

@@ -1,8 +1,6 @@
 #include "lib/admin/server.h"
 
 #include <catch2/catch_test_macros.hpp>
-#include <cstdlib>
-#include <filesystem>
 
 #include "lib/admin/client.h"
 #include "lib/asio/network.h"
@@ -11,6 +9,7 @@
 #include "lib/async/queue.h"
 #include "lib/async/scope.h"
 #include "lib/io/pipe.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace weft;
 using namespace weft::admin;
@@ -420,11 +419,9 @@ Task<void> stop_after(asio::Loop& loop, Task<void> body) {
 }  // namespace
 
 TEST_CASE("requests are served over TCP and over a Unix socket") {
-  std::string folder = (std::filesystem::temp_directory_path() / "weft-admin-XXXXXX").string();
-  REQUIRE(::mkdtemp(folder.data()));
+  const testing::TemporaryFolder folder;
   asio::Loop loop;
   Scope scope(loop);
-  scope.spawn(stop_after(loop, over_kernel_sockets(loop, folder + "/door.sock")));
+  scope.spawn(stop_after(loop, over_kernel_sockets(loop, folder.path("door.sock"))));
   loop.run();
-  std::filesystem::remove_all(folder);
 }

@@ -6,23 +6,14 @@
 #include "lib/http/fields.h"
 #include "lib/io/pipe.h"
 #include "lib/io/pump.h"
+#include "tests/support/read_all.h"
 
 using namespace weft;
 using namespace weft::hbone;
 using namespace std::chrono_literals;
+using weft::testing::read_all;
 
 namespace {
-
-Task<Result<std::string>> read_all(io::Stream& stream) {
-  std::string all;
-  for (;;) {
-    auto data = co_await stream.read(64 * 1024);
-    if (!data) co_return fail(std::move(data).error());
-    if (data->empty()) co_return std::move(all);
-    stream.consumed(data->size());
-    all += data->to_string();
-  }
-}
 
 Task<void> echo_tunnel(IncomingTunnel tunnel, StopToken) {
   const auto authority = tunnel.request().authority;

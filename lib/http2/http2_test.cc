@@ -6,10 +6,12 @@
 #include "lib/http2/connection.h"
 #include "lib/io/pipe.h"
 #include "lib/io/pump.h"
+#include "tests/support/read_all.h"
 
 using namespace weft;
 using namespace weft::http2;
 using namespace std::chrono_literals;
+using weft::testing::read_all;
 
 namespace {
 
@@ -18,17 +20,6 @@ const Headers kOk = {{":status", "200"}};
 
 Task<void> drive(std::shared_ptr<Connection> connection, StopToken stop, Result<void>& out) {
   out = co_await connection->run(stop);
-}
-
-Task<Result<std::string>> read_all(io::Stream& stream) {
-  std::string all;
-  for (;;) {
-    auto data = co_await stream.read(64 * 1024);
-    if (!data) co_return fail(std::move(data.error()));
-    if (data->empty()) co_return std::move(all);
-    stream.consumed(data->size());
-    all += data->to_string();
-  }
 }
 
 Task<void> write_all(io::Stream& stream, std::string text, bool end, Result<void>& out) {

@@ -4,9 +4,11 @@
 #include "lib/async/scope.h"
 #include "lib/io/pipe.h"
 #include "lib/io/pump.h"
+#include "tests/support/read_all.h"
 
 using namespace weft;
 using namespace weft::io;
+using weft::testing::read_all;
 
 namespace {
 
@@ -16,16 +18,6 @@ Task<void> send_all(Stream& stream, std::string text, bool finish) {
   if (!finish) co_return;
   auto ended = co_await stream.shutdown_write();
   (void)ended;
-}
-
-Task<Result<std::string>> read_all(Stream& stream) {
-  std::string all;
-  for (;;) {
-    auto data = co_await stream.read(1000);
-    if (!data) co_return fail(std::move(data.error()));
-    if (data->empty()) co_return std::move(all);
-    all += data->to_string();
-  }
 }
 
 Task<void> run_pump(Loop& loop, Stream& a, Stream& b, PumpCounters& counters, StopToken stop, PumpResult& out) {

@@ -4,22 +4,16 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+
+#include "tests/support/sockets.h"
 
 using namespace weft;
 using namespace weft::io;
 using namespace std::chrono_literals;
 
 namespace {
-
-int option(int fd, int level, int name) {
-  int value = -1;
-  socklen_t size = sizeof value;
-  REQUIRE(::getsockopt(fd, level, name, &value, &size) == 0);
-  return value;
-}
 
 const SocketAddress kAnyPort(IpAddress::loopback(false), 0);
 const Keepalive kShort{.time = 7s, .interval = 3s, .retries = 5, .user_timeout = true};
@@ -30,10 +24,8 @@ struct Pair {
     listener = sockets.listening(kAnyPort, options).value();
     address = linux::local_address(listener.get()).value();
     client = sockets.connecting(address, {}).value();
-    sockaddr_storage storage;
-    const socklen_t size = address.to_sockaddr(storage);
-    REQUIRE(::connect(client.get(), reinterpret_cast<sockaddr*>(&storage), size) == 0);
-    server = Fd(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    REQUIRE(testing::dial(client, address));
+    server = testing::accept_from(listener);
     REQUIRE(server);
     accepted = describe_accepted(server.get(), options).value();
   }
@@ -43,40 +35,40 @@ struct Pair {
   Accepted accepted;
 };
 
-void check_keepalive(int fd) {
-  CHECK(option(fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
-  CHECK(option(fd, IPPROTO_TCP, TCP_KEEPIDLE) == 7);
-  CHECK(option(fd, IPPROTO_TCP, TCP_KEEPINTVL) == 3);
-  CHECK(option(fd, IPPROTO_TCP, TCP_KEEPCNT) == 5);
-  CHECK(option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 22'000);
+void check_keepalive(const Fd& fd) {
+  CHECK(testing::option(fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
+  CHECK(testing::option(fd, IPPROTO_TCP, TCP_KEEPIDLE) == 7);
+  CHECK(testing::option(fd, IPPROTO_TCP, TCP_KEEPINTVL) == 3);
+  CHECK(testing::option(fd, IPPROTO_TCP, TCP_KEEPCNT) == 5);
+  CHECK(testing::option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 22'000);
 }
 
 }  // namespace
 
 TEST_CASE("an accepted socket has no delay, and the keepalive its listener was told") {
   Pair pair({.keepalive = kShort});
-  CHECK(option(pair.server.get(), IPPROTO_TCP, TCP_NODELAY) == 1);
-  check_keepalive(pair.server.get());
+  CHECK(testing::option(pair.server, IPPROTO_TCP, TCP_NODELAY) == 1);
+  check_keepalive(pair.server);
   CHECK(pair.accepted.local == pair.address);
   CHECK(pair.accepted.original_destination == pair.address);
   Pair plain({});
-  CHECK(option(plain.server.get(), IPPROTO_TCP, TCP_NODELAY) == 1);
-  CHECK(option(plain.server.get(), SOL_SOCKET, SO_KEEPALIVE) == 0);
-  CHECK(option(plain.server.get(), IPPROTO_TCP, TCP_USER_TIMEOUT) == 0);
+  CHECK(testing::option(plain.server, IPPROTO_TCP, TCP_NODELAY) == 1);
+  CHECK(testing::option(plain.server, SOL_SOCKET, SO_KEEPALIVE) == 0);
+  CHECK(testing::option(plain.server, IPPROTO_TCP, TCP_USER_TIMEOUT) == 0);
 }
 
 TEST_CASE("a dialling socket has no delay and keepalive; a user timeout only when it is asked for") {
   KernelSockets sockets(linux::Blocking::kYes);
   auto fd = sockets.connecting(kAnyPort, {.keepalive = kShort});
   REQUIRE(fd);
-  CHECK(option(fd->get(), IPPROTO_TCP, TCP_NODELAY) == 1);
-  check_keepalive(fd->get());
+  CHECK(testing::option(*fd, IPPROTO_TCP, TCP_NODELAY) == 1);
+  check_keepalive(*fd);
   auto without = kShort;
   without.user_timeout = false;
   fd = sockets.connecting(kAnyPort, {.keepalive = without});
   REQUIRE(fd);
-  CHECK(option(fd->get(), SOL_SOCKET, SO_KEEPALIVE) == 1);
-  CHECK(option(fd->get(), IPPROTO_TCP, TCP_USER_TIMEOUT) == 0);
+  CHECK(testing::option(*fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
+  CHECK(testing::option(*fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 0);
 }
 
 TEST_CASE("listeners share a port only when both are told to reuse it") {
@@ -95,11 +87,11 @@ TEST_CASE("sockets that dial, listen and are accepted carry the mark, where mark
   auto dialling = sockets.connecting(kAnyPort, {.mark = 1337});
   if (!dialling && dialling.error().code() == ErrorCode::kPermission) SKIP("marks need CAP_NET_ADMIN");
   REQUIRE(dialling);
-  CHECK(option(dialling->get(), SOL_SOCKET, SO_MARK) == 1337);
+  CHECK(testing::option(*dialling, SOL_SOCKET, SO_MARK) == 1337);
   Pair pair({.mark = 1337});
-  CHECK(option(pair.listener.get(), SOL_SOCKET, SO_MARK) == 1337);
-  CHECK(option(pair.server.get(), SOL_SOCKET, SO_MARK) == 1337);
+  CHECK(testing::option(pair.listener, SOL_SOCKET, SO_MARK) == 1337);
+  CHECK(testing::option(pair.server, SOL_SOCKET, SO_MARK) == 1337);
   auto unmarked = sockets.connecting(kAnyPort, {});
   REQUIRE(unmarked);
-  CHECK(option(unmarked->get(), SOL_SOCKET, SO_MARK) == 0);
+  CHECK(testing::option(*unmarked, SOL_SOCKET, SO_MARK) == 0);
 }

@@ -3,15 +3,14 @@
 #include <sys/socket.h>
 
 #include <catch2/catch_test_macros.hpp>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <string>
 
 #include "lib/linux/features.h"
 #include "lib/linux/limits.h"
 #include "lib/linux/socket_options.h"
+#include "tests/support/sockets.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace weft;
 using namespace weft::linux;
@@ -19,50 +18,26 @@ using namespace std::chrono_literals;
 
 namespace {
 
-int option(int fd, int level, int name) {
-  int value = -1;
-  socklen_t size = sizeof value;
-  REQUIRE(::getsockopt(fd, level, name, &value, &size) == 0);
-  return value;
+// Of a machine whose root holds these files.
+double quota_of(const std::map<std::string, std::string>& files) {
+  const testing::TemporaryFolder root;
+  for (const auto& [name, text] : files) root.file(name, text);
+  return cgroup_cpu_quota(root.path());
 }
-
-// A folder that looks like the root of a machine, gone with the object.
-class FakeRoot {
- public:
-  explicit FakeRoot(const std::map<std::string, std::string>& files) {
-    std::string name = (std::filesystem::temp_directory_path() / "weft-linux-test-XXXXXX").string();
-    REQUIRE(::mkdtemp(name.data()) != nullptr);
-    path_ = name;
-    for (const auto& [file, text] : files) {
-      const auto full = path_ / file;
-      std::filesystem::create_directories(full.parent_path());
-      std::ofstream(full) << text;
-    }
-  }
-  FakeRoot(const FakeRoot&) = delete;
-  FakeRoot& operator=(const FakeRoot&) = delete;
-  ~FakeRoot() { std::filesystem::remove_all(path_); }
-  std::string path() const { return path_.string(); }
-
- private:
-  std::filesystem::path path_;
-};
-
-double quota_of(const std::map<std::string, std::string>& files) { return cgroup_cpu_quota(FakeRoot(files).path()); }
 
 }  // namespace
 
 TEST_CASE("a TCP socket has no delay, and keepalive is rounded up to seconds") {
   auto fd = make_tcp_socket(false, Blocking::kNo);
   REQUIRE(fd);
-  CHECK(option(fd->get(), IPPROTO_TCP, TCP_NODELAY) == 1);
+  CHECK(testing::option(*fd, IPPROTO_TCP, TCP_NODELAY) == 1);
   REQUIRE(set_keepalive(fd->get(), 1500ms, 3s, 4));
-  CHECK(option(fd->get(), SOL_SOCKET, SO_KEEPALIVE) == 1);
-  CHECK(option(fd->get(), IPPROTO_TCP, TCP_KEEPIDLE) == 2);
-  CHECK(option(fd->get(), IPPROTO_TCP, TCP_KEEPINTVL) == 3);
-  CHECK(option(fd->get(), IPPROTO_TCP, TCP_KEEPCNT) == 4);
+  CHECK(testing::option(*fd, SOL_SOCKET, SO_KEEPALIVE) == 1);
+  CHECK(testing::option(*fd, IPPROTO_TCP, TCP_KEEPIDLE) == 2);
+  CHECK(testing::option(*fd, IPPROTO_TCP, TCP_KEEPINTVL) == 3);
+  CHECK(testing::option(*fd, IPPROTO_TCP, TCP_KEEPCNT) == 4);
   REQUIRE(set_user_timeout(fd->get(), 14s));
-  CHECK(option(fd->get(), IPPROTO_TCP, TCP_USER_TIMEOUT) == 14000);
+  CHECK(testing::option(*fd, IPPROTO_TCP, TCP_USER_TIMEOUT) == 14000);
 }
 
 TEST_CASE("an unknown congestion control is an error that names it") {
@@ -77,17 +52,14 @@ TEST_CASE("an unknown congestion control is an error that names it") {
 TEST_CASE("the original destination of a connection that was not redirected is its local address") {
   auto listener = make_tcp_socket(false, Blocking::kYes);
   REQUIRE(listener);
-  sockaddr_storage storage;
-  auto size = SocketAddress(IpAddress::loopback(false), 0).to_sockaddr(storage);
-  REQUIRE(::bind(listener->get(), reinterpret_cast<sockaddr*>(&storage), size) == 0);
+  REQUIRE(testing::bind_at(*listener, {IpAddress::loopback(false), 0}));
   REQUIRE(::listen(listener->get(), 1) == 0);
   auto address = local_address(listener->get());
   REQUIRE(address);
   auto client = make_tcp_socket(false, Blocking::kYes);
   REQUIRE(client);
-  size = address->to_sockaddr(storage);
-  REQUIRE(::connect(client->get(), reinterpret_cast<sockaddr*>(&storage), size) == 0);
-  const Fd accepted(::accept4(listener->get(), nullptr, nullptr, SOCK_CLOEXEC));
+  REQUIRE(testing::dial(*client, *address));
+  const Fd accepted = testing::accept_from(*listener);
   REQUIRE(accepted);
   CHECK(original_destination(accepted.get()).value() == *address);
   CHECK(peer_address(accepted.get()).value() == local_address(client->get()).value());

@@ -11,8 +11,6 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
 #include "lib/async/manual_loop.h"
 #include "lib/async/scope.h"
@@ -20,6 +18,7 @@
 #include "lib/base/scope_exit.h"
 #include "lib/io/pipe.h"
 #include "lib/tls/test_authority.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace weft;
 using namespace weft::tls;
@@ -209,13 +208,10 @@ TEST_CASE("a peer that leaves or speaks plain text during the handshake is an er
 namespace {
 
 struct Openssl {
-  std::filesystem::path folder;
+  const testing::TemporaryFolder folder;
   pid_t child = -1;
   TestAuthority authority;
   explicit Openssl(WallTime now) : authority(now) {
-    std::string pattern = std::filesystem::temp_directory_path() / "weft-tls-XXXXXX";
-    REQUIRE(mkdtemp(pattern.data()));
-    folder = pattern;
     save("root.pem", authority.root().to_pem());
     auto credentials = authority.credentials(kCart);
     save("leaf.pem", credentials->leaf().to_pem());
@@ -226,10 +222,9 @@ struct Openssl {
       kill(child, SIGKILL);
       waitpid(child, nullptr, 0);
     }
-    std::filesystem::remove_all(folder);
   }
-  void save(const std::string& name, const std::string& text) { std::ofstream(folder / name) << text; }
-  std::string path(const std::string& name) const { return folder / name; }
+  void save(const std::string& name, const std::string& text) { folder.file(name, text); }
+  std::string path(const std::string& name) const { return folder.path(name); }
 
   sockaddr_un address() const {
     sockaddr_un address{};
