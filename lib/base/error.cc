@@ -69,6 +69,10 @@ std::string_view to_string(ErrorCode code) {
   return "unknown";
 }
 
+bool out_of_resources(int os_error) {
+  return os_error == EMFILE || os_error == ENFILE || os_error == ENOMEM || os_error == ENOBUFS;
+}
+
 std::string_view to_string(Side side) {
   switch (side) {
     case Side::kLocal: return "local";

@@ -34,6 +34,9 @@ enum class ErrorCode {
 // Lower-case name of a code, constant storage: "reset", "denied", ...
 std::string_view to_string(ErrorCode code);
 
+// Whether an errno value says that there are no descriptors or no memory now: that passes, and the same call may work then.
+bool out_of_resources(int os_error);
+
 // Whose side failed, seen from the connection that reports it.
 enum class Side { kLocal, kDownstream, kUpstream };
 std::string_view to_string(Side side);

@@ -92,6 +92,12 @@ Result<Fd> KernelSockets::listening(const SocketAddress& address, const ListenOp
   return fd;
 }
 
+void PauseNotice::write(int os_error, MonotonicTime now) {
+  if (last_ && now - *last_ < kEvery) return;
+  last_ = now;
+  WEFT_LOG(kWarn, "socket", "accepting paused", {"error", Error::from_errno(os_error, "accept").message()});
+}
+
 void yield_port(int fd) {
   if (auto done = linux::prefer_newer_socket(fd); !done)
     WEFT_LOG(kDebug, "socket", "port not yielded to a newer listener", {"error", done.error().message()});

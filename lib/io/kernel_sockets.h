@@ -7,9 +7,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "lib/base/random.h"
+#include "lib/base/time_point.h"
 #include "lib/io/network.h"
 #include "lib/linux/socket_options.h"
 
@@ -42,6 +44,19 @@ class KernelSockets {
   linux::Blocking blocking_;
   std::uint64_t turn_ = random_seed();  // so that whoever comes after us does not begin with the same ports
   Fd netns_;                            // none: the own namespace
+};
+
+// How long accepting pauses when the process is out of descriptors or memory.
+inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
+
+// One listener's line about such a pause: a process that stays out of descriptors pauses again and again.
+class PauseNotice {
+ public:
+  static constexpr Duration kEvery = std::chrono::seconds(10);
+  void write(int os_error, MonotonicTime now);
+
+ private:
+  std::optional<MonotonicTime> last_;
 };
 
 // Listener::yield_port() of a listening socket. A kernel that cannot is no worse than before; it is logged.

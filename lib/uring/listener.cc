@@ -2,43 +2,44 @@
 
 #include <sys/socket.h>
 
-#include <cerrno>
+#include <array>
 #include <coroutine>
 #include <deque>
 
-#include "lib/base/log.h"
 #include "lib/io/kernel_sockets.h"
 #include "lib/uring/socket.h"
 
 namespace weft::uring {
 namespace {
 
-constexpr auto kPause = std::chrono::milliseconds(100);
-
-// The kernel's side of a listener: counted by the listener and by the accept request.
-class ListenerState final : public Operation, public DescriptorWaiter {
+// The kernel's side of a listener: counted by the listener and by each request.
+class ListenerState final : public DescriptorWaiter {
  public:
-  ListenerState(Loop& loop, Fd fd) : loop_(loop), fd_(fd.release()), pause_over_([this] { descriptor_closed(); }) {}
-
-  void accept_more() {
-    if (accepting_ || closed_ || finished_ || paused_ || accepted_.size() >= kAcceptedMax) return;
-    accepting_ = true;
-    ++references_;
-    io_uring_prep_multishot_accept(loop_.prepare(*this), fd_, nullptr, nullptr, SOCK_CLOEXEC);
+  ListenerState(Loop& loop, Fd fd) : loop_(loop), fd_(fd.release()), pause_over_([this] { descriptor_closed(); }) {
+    for (Request& request : requests_) request.state = this;
   }
 
-  void complete(int result, unsigned flags) override {
-    const bool over = !(flags & IORING_CQE_F_MORE);
-    if (over) accepting_ = false;
+  void accept_more() {
+    if (closed_ || finished_ || paused_) return;
+    for (Request& request : requests_) {
+      if (request.in_kernel) continue;
+      if (accepted_.size() + in_kernel_ >= kAcceptedMax) return;
+      request.in_kernel = true;
+      ++in_kernel_;
+      ++references_;
+      io_uring_prep_accept(loop_.prepare(request), fd_, nullptr, nullptr, SOCK_CLOEXEC);
+    }
+  }
+
+  void completed(int result) {
+    --in_kernel_;
     if (result >= 0) {
       if (closed_) {
         loop_.close_descriptor(result);
       } else {
         accepted_.emplace_back(result);
       }
-      // Delivery may outrun a cancel by what was already on its way; the bound is soft by that much.
-      if (!over && accepted_.size() >= kAcceptedMax) loop_.cancel(*this);
-    } else if (result == -EMFILE || result == -ENFILE || result == -ENOMEM || result == -ENOBUFS) {
+    } else if (out_of_resources(-result)) {
       pause(-result);
     }
     // Anything else concerns a connection that is gone already (accept(2)), or is the listener's own end.
@@ -47,7 +48,7 @@ class ListenerState final : public Operation, public DescriptorWaiter {
     } else if (waiting_) {
       accept_more();
     }
-    if (over) drop();
+    drop();
   }
 
   void descriptor_closed() override {
@@ -63,7 +64,7 @@ class ListenerState final : public Operation, public DescriptorWaiter {
     ::shutdown(fd_, SHUT_RDWR);  // stops listening now, although the request still holds the socket
     pause_over_.cancel();
     unlink();
-    if (accepting_) loop_.cancel(*this);
+    cancel();
     for (auto& fd : accepted_) loop_.close_descriptor(fd.release());
     accepted_.clear();
     wake();
@@ -76,12 +77,12 @@ class ListenerState final : public Operation, public DescriptorWaiter {
     ::shutdown(fd_, SHUT_RDWR);
     pause_over_.cancel();
     unlink();
-    if (accepting_) loop_.cancel(*this);  // what it has delivered by then is queued as well
+    cancel();  // what it has delivered by then is queued as well
     wake();
   }
 
   // Nothing more will come.
-  bool at_end() const { return closed_ || (finished_ && !accepting_ && accepted_.empty()); }
+  bool at_end() const { return closed_ || (finished_ && in_kernel_ == 0 && accepted_.empty()); }
 
   void wake() {
     if (waiting_) loop_.post([waiting = std::exchange(waiting_, nullptr)] { waiting.resume(); });
@@ -104,18 +105,35 @@ class ListenerState final : public Operation, public DescriptorWaiter {
   std::deque<Fd> accepted_;
 
  private:
+  struct Request final : Operation {
+    void complete(int result, unsigned) override {
+      in_kernel = false;
+      state->completed(result);
+    }
+    ListenerState* state = nullptr;
+    bool in_kernel = false;
+  };
+
   ~ListenerState() { loop_.close_descriptor(fd_); }
   void pause(int os_error) {
-    WEFT_LOG(kWarn, "socket", "accepting paused", {"error", Error::from_errno(os_error, "accept").message()});
+    if (paused_ || closed_ || finished_) return;
+    notice_.write(os_error, loop_.now());
     paused_ = true;
-    loop_.arm(pause_over_, loop_.now() + kPause);
+    loop_.arm(pause_over_, loop_.now() + io::kAcceptPause);
     loop_.wait_for_descriptor(*this);
   }
+  void cancel() {
+    for (Request& request : requests_) {
+      if (request.in_kernel) loop_.cancel(request);
+    }
+  }
 
+  std::array<Request, kAcceptedMax> requests_;
+  std::size_t in_kernel_ = 0;
   Timer pause_over_;
+  io::PauseNotice notice_;
   std::coroutine_handle<> waiting_;
   unsigned references_ = 1;
-  bool accepting_ = false;
   bool paused_ = false;
 };
 

@@ -1,4 +1,7 @@
-// Accepting on the ring: one request in the kernel that delivers connection after connection.
+// Accepting on the ring: a few requests in the kernel, one connection each.
+//
+// One that delivers connection after connection (multishot) would be cheaper, but takes all that wait at once: a burst at
+// one pod's port then has the descriptors of the whole process before anybody has counted them.
 #pragma once
 
 #include "lib/base/fd.h"
@@ -7,8 +10,9 @@
 
 namespace weft::uring {
 
-// Connections accepted and not yet taken by accept(); beyond it the rest wait in the kernel's backlog.
-inline constexpr std::size_t kAcceptedMax = 256;
+// Connections accepted, or being accepted, and not yet taken by accept(): what one turn of the loop can take from a port.
+// The rest wait in the kernel's backlog. Nobody's share of descriptors has these yet.
+inline constexpr std::size_t kAcceptedMax = 4;
 
 // `fd` listens and is blocking. Without descriptors accepting pauses until one is closed on this loop, 100 ms at the most.
 io::ListenerPtr make_listener(Loop& loop, Fd fd, const io::ListenOptions& options);

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>
+#include <filesystem>
+#include <iterator>
 #include <thread>
 
 #include "tests/support/count.h"
@@ -328,6 +330,33 @@ Task<void> out_of_descriptors(Engine& engine) {
   CHECK(end == ErrorCode::kCancelled);
 }
 
+std::ptrdiff_t open_descriptors() {
+  const std::filesystem::directory_iterator found("/proc/self/fd");
+  return std::distance(begin(found), end(found));
+}
+
+// Whoever takes connections counts them and has a bound; what waits to be taken is the kernel's and costs no descriptor.
+Task<void> few_taken_ahead(Engine& engine) {
+  constexpr std::ptrdiff_t kAhead = 4;
+  auto network = engine.networks().own();
+  auto listener = network->listen(kLoopback, {});
+  REQUIRE(listener);
+  std::vector<StreamPtr> clients, taken;
+  for (std::size_t i = 0; i < 64; ++i) {
+    auto client = co_await network->connect((*listener)->address(), {}, {});
+    REQUIRE(client);
+    clients.push_back(std::move(*client));
+  }
+  const auto before = open_descriptors();
+  while (taken.size() < clients.size()) {
+    auto accepted = co_await (*listener)->accept({});
+    REQUIRE(accepted);
+    taken.push_back(std::move(accepted->stream));
+    if (taken.size() % 16 == 1) co_await settle(engine);
+    CHECK(open_descriptors() - before - static_cast<std::ptrdiff_t>(taken.size()) <= kAhead);
+  }
+}
+
 Task<void> addresses(Engine& engine) {
   auto network = engine.networks().own();
   ListenOptions options;
@@ -447,6 +476,7 @@ TEST_CASE("a listener that yields its port leaves what begins later to a newer o
 }
 TEST_CASE("an accepted connection knows its addresses") { on_every_engine(addresses); }
 TEST_CASE("running out of descriptors pauses accepting") { on_every_engine(out_of_descriptors, true); }
+TEST_CASE("connections that nobody has taken yet hold few descriptors") { on_every_engine(few_taken_ahead, true); }
 TEST_CASE("two thousand connections at once") {
   on_every_engine([](Engine& engine) { return many_connections(engine, 2000); });
 }

@@ -7,18 +7,10 @@
 
 #include "lib/asio/detail/descriptor.h"
 #include "lib/asio/stream.h"
-#include "lib/base/log.h"
 #include "lib/io/kernel_sockets.h"
 
 namespace weft::asio {
 namespace {
-
-// How long accepting pauses when the process is out of descriptors or memory.
-constexpr auto kPause = std::chrono::milliseconds(100);
-
-bool out_of_resources(int os_error) {
-  return os_error == EMFILE || os_error == ENFILE || os_error == ENOMEM || os_error == ENOBUFS;
-}
 
 class SocketListener final : public io::Listener {
  public:
@@ -51,10 +43,10 @@ class SocketListener final : public io::Listener {
       if (os_error == EAGAIN) {
         co_await descriptor_.ready(Descriptor::kRead);
       } else if (out_of_resources(os_error)) {
-        WEFT_LOG(kWarn, "socket", "accepting paused", {"error", Error::from_errno(os_error, "accept").message()});
+        notice_.write(os_error, loop_.now());
         StopSource pause;
         pause_ = &pause;
-        auto slept = co_await sleep_for(loop_, kPause, pause.token());
+        auto slept = co_await sleep_for(loop_, io::kAcceptPause, pause.token());
         (void)slept;
         pause_ = nullptr;
       }
@@ -96,6 +88,7 @@ class SocketListener final : public io::Listener {
   Descriptor descriptor_;
   SocketAddress address_;
   StopSource* pause_ = nullptr;
+  io::PauseNotice notice_;
   bool closed_ = false;
   bool finished_ = false;
   std::deque<Fd> queued_;  // once finished
