@@ -1,4 +1,6 @@
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -144,6 +146,10 @@ Task<void> watch_folder(asio::Loop& loop, std::string path) {
   co_await start_over(changes, kSettle);
   CHECK(files.remove(path + "/a.yaml"));
   co_await changes.reach(1);
+  // Nothing changes, and it is looked at again all the same.
+  co_await start_over(changes, kSettle);
+  (*watch)->look_again(1ms);
+  co_await changes.reach(1);
   watch->reset();
   CHECK(files.list(path).value() == std::vector<std::string>{path + "/sub/deep/b.yaml"});
 }
@@ -168,6 +174,25 @@ TEST_CASE("changes below a watched folder are noticed, whatever made them") {
   const testing::TemporaryFolder folder;
   asio::Loop loop;
   run(loop, watch_folder(loop, folder.path()));
+}
+
+TEST_CASE("a folder below that cannot be listed is an error: its files do not look removed") {
+  const testing::TemporaryFolder folder;
+  asio::Loop loop;
+  asio::KernelFiles files(loop);
+  REQUIRE(files.make_directory(folder.path("sub"), 0755));
+  REQUIRE(files.write(folder.path("sub/a.yaml"), "one", 0600));
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int next = Fd(::open("/dev/null", O_RDONLY | O_CLOEXEC)).get();
+  rlimit tight = before;
+  tight.rlim_cur = static_cast<rlim_t>(next) + 1;  // one more, which the folder itself takes
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &tight) == 0);
+  auto listed = files.list(folder.path());
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  REQUIRE(!listed);
+  CHECK(out_of_resources(listed.error().os_error()));
+  CHECK(files.list(folder.path()).value() == std::vector<std::string>{folder.path("sub/a.yaml")});
 }
 
 TEST_CASE("files are written whole with their mode, and read with a bound") {

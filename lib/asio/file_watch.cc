@@ -3,7 +3,8 @@
 // Every event restarts a settle timer; when it fires the set of marked folders is brought up to date and the callback runs.
 // Folders are marked before the callback runs, and a folder that was new causes one more round: what was written into
 // it before it was marked is then seen by the callback's own listing, or by the event that follows. An overflowed queue
-// is just another event. A symbolic link to a folder is marked by its target's content, and the link itself by its parent.
+// is just another event. A folder that cannot be looked through for want of descriptors is tried again. A symbolic link to a
+// folder is marked by its target's content, and the link itself by its parent.
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ namespace weft::asio {
 namespace {
 
 constexpr int kDepthMax = 4;
+constexpr Duration kMarkAgain = std::chrono::seconds(1);
 constexpr std::uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO |
                                   IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
 
@@ -30,7 +32,8 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
         directory(std::move(path)),
         settle(delay),
         on_change(std::move(callback)),
-        timer([this] { settled(); }) {}
+        timer([this] { settled(); }),
+        again([this] { settled(); }) {}
 
   void wait() {
     descriptor.when_ready(Descriptor::kRead, [self = shared_from_this()] {
@@ -49,15 +52,30 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
 
   void settled() {
     if (closed) return;
-    if (mark(directory, 0)) loop.arm(timer, loop.now() + settle);
+    if (mark_all()) loop.arm(timer, loop.now() + settle);
     auto keep_alive = shared_from_this();  // the callback may destroy the handle
     on_change();
   }
 
-  // Marks a folder and those below it; true when one was not marked before.
+  void look_again(Duration after) {
+    if (!again.armed()) loop.arm(again, loop.now() + after);
+  }
+
+  // True when a folder was not marked before.
+  bool mark_all() {
+    missed = false;
+    const bool fresh = mark(directory, 0);
+    if (missed) look_again(kMarkAgain);
+    return fresh;
+  }
+
+  // A folder and those below it.
   bool mark(const std::filesystem::path& folder, int depth) {
     const int id = ::inotify_add_watch(descriptor.fd(), folder.c_str(), kEvents);
-    if (id < 0) return false;
+    if (id < 0) {
+      missed |= out_of_resources(errno);
+      return false;
+    }
     bool fresh = marks.insert(id).second;  // the kernel gives one folder one number, and no number twice
     std::error_code error;
     if (depth == kDepthMax) return fresh;
@@ -66,6 +84,7 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
       std::error_code ignored;
       if (entries->is_directory(ignored) && mark(entries->path(), depth + 1)) fresh = true;
     }
+    missed |= out_of_resources(error.value());
     return fresh;
   }
 
@@ -74,8 +93,9 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
   std::string directory;
   Duration settle;
   std::function<void()> on_change;
-  Timer timer;
+  Timer timer, again;
   std::set<int> marks;
+  bool missed = false;  // by the last mark_all()
   bool closed = false;
 };
 
@@ -85,8 +105,10 @@ class FileWatch final : public io::Files::Watch {
   ~FileWatch() override {
     state_->closed = true;
     state_->timer.cancel();
+    state_->again.cancel();
     state_->descriptor.close();
   }
+  void look_again(Duration after) override { state_->look_again(after); }
 
  private:
   std::shared_ptr<WatchState> state_;
@@ -101,7 +123,7 @@ Result<std::unique_ptr<io::Files::Watch>> KernelFiles::watch(const std::string& 
   const int raw = fd.get();
   if (::inotify_add_watch(raw, directory.c_str(), kEvents) < 0) return fail_errno(errno, "watch " + directory);
   auto state = std::make_shared<WatchState>(loop_, std::move(fd), directory, settle, std::move(on_change));
-  state->mark(directory, 0);
+  state->mark_all();
   state->wait();
   return std::make_unique<FileWatch>(std::move(state));
 }

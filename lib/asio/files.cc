@@ -26,12 +26,13 @@ Result<void> write_all(int fd, std::string_view content, const std::string& path
   return {};
 }
 
-// One folder level of list(). A folder that vanishes meanwhile is skipped; so are symbolic links back up, by depth.
+// One folder level of list(). A folder that vanishes meanwhile is skipped, any other that cannot be read is an error;
+// symbolic links back up end by depth.
 Result<void> collect(const std::filesystem::path& directory, int depth, std::vector<std::string>& out) {
   std::error_code error;
   std::filesystem::directory_iterator entries(directory, error);
   if (error) {
-    if (depth > 0) return {};
+    if (depth > 0 && (error == std::errc::no_such_file_or_directory || error == std::errc::not_a_directory)) return {};
     return fail_errno(error.value(), "list " + directory.string());
   }
   for (; entries != std::filesystem::directory_iterator(); entries.increment(error)) {

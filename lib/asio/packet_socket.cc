@@ -44,7 +44,8 @@ Result<io::Packet> receive_now(int fd, std::size_t size_max) {
   packet.descriptors = take_descriptors(message);
   if (message.msg_flags & MSG_TRUNC)
     return fail(ErrorCode::kProtocol, "packet longer than " + std::to_string(size_max) + " bytes");
-  if (message.msg_flags & MSG_CTRUNC) return fail(ErrorCode::kProtocol, "packet with too many descriptors");
+  if (message.msg_flags & MSG_CTRUNC)
+    return fail(ErrorCode::kProtocol, "packet with too many descriptors, or this process has none free for them");
   if (got == 0) return fail(ErrorCode::kClosed, "connection closed by peer");
   packet.data.resize(static_cast<std::size_t>(got));
   return packet;

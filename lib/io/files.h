@@ -20,7 +20,8 @@ class Files {
   // The whole file. kLimit above `size_max` bytes; kNotFound, kPermission from the system.
   virtual Result<std::string> read(const std::string& path, std::size_t size_max) = 0;
   // Paths of regular files (symbolic links followed) below `directory`, sub-folders included up to 4 levels, sorted; names
-  // that begin with a dot are skipped. kLimit above 100,000 entries.
+  // that begin with a dot are skipped, and sub-folders that are gone again; one that is there and cannot be listed is an
+  // error, so that its files never look removed. kLimit above 100,000 entries.
   virtual Result<std::vector<std::string>> list(const std::string& directory) = 0;
   // Writes atomically: temporary file in the same folder, permissions `mode`, fsync, rename.
   virtual Result<void> write(const std::string& path, std::string_view content, unsigned mode) = 0;
@@ -34,6 +35,8 @@ class Files {
   class Watch {
    public:
     virtual ~Watch() = default;
+    // Calls `on_change` once more after that time, whether or not anything changes: what could not be read then may be now.
+    virtual void look_again(Duration after) = 0;
   };
   virtual Result<std::unique_ptr<Watch>> watch(const std::string& directory, Duration settle,
                                                std::function<void()> on_change) = 0;

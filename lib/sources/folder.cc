@@ -29,7 +29,7 @@ Result<void> FolderSource::start() {
 Result<void> FolderSource::refresh() {
   auto listed = files_.list(settings_.directory);
   if (!listed) {
-    ++counters_.errors;
+    on_read_error(listed.error());
     WEFT_LOG(kWarn, "manifests", "folder cannot be read, its last state is kept", {"folder", settings_.directory},
              {"error", listed.error().message()});
     return std::unexpected(std::move(listed).error());
@@ -56,6 +56,11 @@ Result<void> FolderSource::refresh() {
   return {};
 }
 
+void FolderSource::on_read_error(const Error& error) {
+  ++counters_.errors;
+  if (watch_ && out_of_resources(error.os_error())) watch_->look_again(kReadAgain);
+}
+
 bool FolderSource::read_file(const std::string& path, File& file, bool& vanished) {
   auto text = files_.read(path, settings_.parse.limits.bytes);
   if (text) {
@@ -66,7 +71,7 @@ bool FolderSource::read_file(const std::string& path, File& file, bool& vanished
     vanished = true;  // between listing and reading
     return true;
   }
-  ++counters_.errors;
+  on_read_error(text.error());
   if (file.read_error == text.error().message()) return false;
   file.read_error = text.error().message();
   file.fingerprint = file.size = 0;  // whatever it holds when it can be read again is new

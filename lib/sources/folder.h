@@ -3,7 +3,8 @@
 // Every *.yaml, *.yml and *.json file below the folder counts; the objects of all files together are the state. Of an object
 // written several times the one in the last file (by path) counts. A file is applied whole or not at all: one that cannot be
 // read or parsed keeps its last good objects, and every other file is applied as usual. Likewise a mesh configuration whose
-// text cannot be read: what it said last stays in force. All changes found at once become one update.
+// text cannot be read: what it said last stays in force. What could not be read because the process had no descriptor or
+// memory left is read again every kReadAgain until it was. All changes found at once become one update.
 //
 // A process that starts anew has no last good state of a file that is broken just then, and must not act as if the policies
 // in it did not exist: see complete().
@@ -25,6 +26,9 @@
 #include "lib/translate/translate.h"
 
 namespace weft::sources {
+
+// Soon enough for a policy that came in a bad moment, seldom enough for the log.
+inline constexpr Duration kReadAgain = std::chrono::seconds(1);
 
 struct FolderSettings {
   std::string directory;
@@ -90,6 +94,7 @@ class FolderSource {
   };
   // True when the file's part of the state changed.
   bool read_file(const std::string& path, File& file, bool& vanished);
+  void on_read_error(const Error& error);
   bool apply(const std::string& path, std::string_view text, File& file);
   void publish(const std::vector<std::string>& changed);
 

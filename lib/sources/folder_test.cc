@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <cerrno>
 
 #include "lib/async/manual_loop.h"
 #include "tests/support/sim/files.h"
@@ -47,6 +48,34 @@ struct Rig {
 };
 
 using Names = std::vector<std::string>;
+
+// Files of a process that has no descriptor left while `error` is set.
+class ScarceFiles final : public io::Files {
+ public:
+  explicit ScarceFiles(io::Files& files) : files_(files) {}
+  int error = 0;
+  bool listable = true;
+  Result<std::string> read(const std::string& path, std::size_t size_max) override {
+    if (error) return fail_errno(error, "open " + path);
+    return files_.read(path, size_max);
+  }
+  Result<std::vector<std::string>> list(const std::string& directory) override {
+    if (error && !listable) return fail_errno(error, "list " + directory);
+    return files_.list(directory);
+  }
+  Result<void> write(const std::string& path, std::string_view content, unsigned mode) override {
+    return files_.write(path, content, mode);
+  }
+  Result<void> make_directory(const std::string& path, unsigned mode) override { return files_.make_directory(path, mode); }
+  Result<void> remove(const std::string& path) override { return files_.remove(path); }
+  Result<std::unique_ptr<Watch>> watch(const std::string& directory, Duration settle,
+                                       std::function<void()> on_change) override {
+    return files_.watch(directory, settle, std::move(on_change));
+  }
+
+ private:
+  io::Files& files_;
+};
 
 }  // namespace
 
@@ -137,6 +166,34 @@ TEST_CASE("a state is complete when everything could be read once, and stays so"
   rig.settle();
   CHECK(rig.source->complete());
   CHECK(rig.source->unknown() == Names{"/state/c.yaml"});
+}
+
+TEST_CASE("what cannot be read for want of descriptors stays as it was, and is read without another change once it can") {
+  for (const bool listable : {true, false}) {
+    INFO("the folder can be listed: " << listable);
+    Rig rig;
+    rig.put("a.yaml", pod("a", "10.0.0.1"));
+    ScarceFiles scarce(rig.files);
+    rig.source = std::make_unique<FolderSource>(scarce, rig.settings,
+                                                [&rig](const FolderStatePtr& state) { rig.updates.push_back(state); });
+    REQUIRE(rig.source->start());
+    scarce.error = EMFILE;
+    scarce.listable = listable;
+    rig.put("a.yaml", pod("a", "10.0.0.1") + pod("late", "10.0.0.2"));
+    rig.put("b.yaml", pod("b", "10.0.0.3"));
+    rig.loop.advance(5s);
+    CHECK(rig.pods() == Names{"a"});
+    CHECK(rig.source->counters().errors >= 5);
+    scarce.error = 0;
+    rig.loop.advance(kReadAgain);
+    CHECK(rig.pods() == Names{"a", "b", "late"});
+    const auto errors = rig.source->counters().errors;
+    // What is wrong with the file itself is not tried again: only a change can mend it.
+    scarce.error = EIO;
+    rig.put("b.yaml", pod("b", "10.0.0.4"));
+    rig.loop.advance(10s);
+    CHECK(rig.source->counters().errors == errors + (listable ? 2 : 1));
+  }
 }
 
 TEST_CASE("a file that grew beyond the bound keeps what it said") {

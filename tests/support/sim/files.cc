@@ -18,17 +18,21 @@ class MemoryWatch final : public io::Files::Watch {
  public:
   MemoryWatch(Loop& loop, std::shared_ptr<FileTree> tree, const std::string& directory, Duration settle,
               std::function<void()> on_change)
-      : tree_(std::move(tree)), id_(tree_->next_watcher++), timer_(std::move(on_change)) {
-    tree_->watchers[id_] = {directory, [this, &loop, settle] {
-                              if (!timer_.armed() && !killed(loop)) loop.arm(timer_, loop.now() + settle);
-                            }};
+      : loop_(loop), tree_(std::move(tree)), id_(tree_->next_watcher++), timer_(on_change), again_(std::move(on_change)) {
+    tree_->watchers[id_] = {directory, [this, settle] { arm(timer_, settle); }};
   }
   ~MemoryWatch() override { tree_->watchers.erase(id_); }
+  void look_again(Duration after) override { arm(again_, after); }
 
  private:
+  void arm(Timer& timer, Duration after) {
+    if (!timer.armed() && !killed(loop_)) loop_.arm(timer, loop_.now() + after);
+  }
+
+  Loop& loop_;
   std::shared_ptr<FileTree> tree_;
   std::uint64_t id_;
-  Timer timer_;
+  Timer timer_, again_;
 };
 
 }  // namespace
