@@ -64,6 +64,7 @@ ROWS = [
         (ZTUNNEL, "silent handshakes: few from one address, bounded in all, and the honest get through meanwhile"),
         (ZTUNNEL, "one address with many silent handshakes is refused more at once, another address is not"),
         (ZTUNNEL, "one address has few unfinished handshakes, whatever others have"),
+        (ZTUNNEL, "where a pod has few places for handshakes one address has half of them, and others do not wait for it"),
         (ZTUNNEL, "while all places are taken nothing is accepted; then the oldest that had its time gives way, no other"),
         (ZTUNNEL, "costly steps are taken one a turn, each party's in turn, however many wait")]),
     (13, "TLS: key updates, chains, empty records, names", [
@@ -115,6 +116,7 @@ ROWS = [
     (23, "descriptors and memory of one pod", [
         DESCRIPTORS, (ZTUNNEL, "one pod's connections never take the descriptors of others, all pods' never those of the program"),
         (ZTUNNEL, "only so many offenders are remembered, the latest"),
+        (ENGINES, "connections that nobody has taken yet hold few descriptors"),
         (ENGINES, "running out of descriptors pauses accepting")]),
     (24, "admin surface", [
         (ADMIN, "bad requests are refused, counted, and harm nobody else"),

@@ -19,7 +19,7 @@ Handshakes::Place::~Place() {
 
 bool Handshakes::source_is_full(const IpAddress& address) {
   const auto found = by_address_.find(address);
-  if (found == by_address_.end() || found->second < kSourceHandshakesMax) return false;
+  if (found == by_address_.end() || found->second < source_max_) return false;
   counters_.count(LimitReason::kSourceHandshakes);
   return true;
 }

@@ -20,7 +20,8 @@
 namespace weft::ztunnel {
 
 // Unfinished handshakes of one address with one pod: a client's pool makes one connection per destination at a time, so
-// this is thirty pods of a node behind one address.
+// this is thirty pods of a node behind one address. Where a pod has few places it is half of them, so that no stranger alone
+// makes others wait.
 inline constexpr std::uint32_t kSourceHandshakesMax = 32;
 // Unfinished handshakes of a pod; each holds a descriptor and about 30 KiB.
 inline constexpr std::size_t kPodHandshakesMax = 256;
@@ -34,6 +35,7 @@ class Handshakes {
       : loop_(loop),
         counters_(counters),
         max_(std::clamp<std::uint64_t>(descriptors / 4, 1, kPodHandshakesMax)),
+        source_max_(std::clamp<std::uint64_t>(max_ / 2, 1, kSourceHandshakesMax)),
         queue_(pace),
         freed_(loop) {}
 
@@ -68,6 +70,7 @@ class Handshakes {
   Loop& loop_;
   LimitCounters& counters_;
   const std::uint64_t max_;
+  const std::uint64_t source_max_;
   Pace::Queue queue_;
   Event freed_;
   std::size_t kept_ = 0;         // in `places_`

@@ -170,6 +170,24 @@ TEST_CASE("one address has few unfinished handshakes, whatever others have") {
   CHECK_FALSE(handshakes.source_is_full(address(1)));
 }
 
+TEST_CASE("where a pod has few places for handshakes one address has half of them, and others do not wait for it") {
+  ManualLoop loop;
+  Counted counted;
+  Pace pace(loop);
+  Handshakes handshakes(loop, pace, counted.counters, 75);  // of a process that may have 400 descriptors: 18 places
+  std::vector<std::unique_ptr<Handshakes::Place>> places;
+  while (!handshakes.source_is_full(address(1)))
+    places.push_back(std::make_unique<Handshakes::Place>(handshakes, address(1), StopToken()));
+  CHECK(places.size() == 9);
+  CHECK_FALSE(handshakes.source_is_full(address(2)));
+  bool room = false;
+  Scope scope(loop);
+  scope.spawn(wait_for_room(handshakes, scope.token(), room));
+  CHECK(room);
+  places.clear();
+  loop.run(scope.join());
+}
+
 TEST_CASE("while all places are taken nothing is accepted; then the oldest that had its time gives way, no other") {
   ManualLoop loop;
   Counted counted;
@@ -263,7 +281,7 @@ TEST_CASE("SECURITY.md gives the limits that the code has") {
       "| HPACK table, each way | " + n(http2::kHeaderTableSize) + " bytes |",
       "have their turn | " + n(http2::kFramesPerTurn) + " |",
       "| time for a handshake | " + seconds(kConnectTimeout) + " |",
-      "of one address with one pod | " + n(kSourceHandshakesMax) + " |",
+      "of one address with one pod | " + n(kSourceHandshakesMax) + ", and half of the pod's |",
       "that had " + seconds(kHandshakeSafeFor) + " gives way | " + n(kPodHandshakesMax) +
           ", and a quarter of the pod's descriptors |",
       "within " + n(std::chrono::duration_cast<std::chrono::minutes>(kBackOffForgiven).count()) +
