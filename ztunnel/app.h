@@ -85,7 +85,7 @@ class App {
       "weft_http_refused_requests", "The number of requests to our own pages that were refused or given up (unstable)");
   admin::Readiness readiness_{loop_.clock(), loop_.now()};
   TrafficFamilies traffic_{registry_};
-  NodeLimits limits_{registry_, around_.open_files_max, settings_.pod_descriptors};
+  NodeLimits limits_{registry_, around_.open_files_max, settings_};
 
   std::unique_ptr<certs::CaClient> authority_;
   std::unique_ptr<certs::SecretManager> secrets_;

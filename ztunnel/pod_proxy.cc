@@ -17,7 +17,7 @@ PodProxy::PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network, const P
       snapshot_changed_(worker.loop()),
       judged_policies_(worker.snapshot()->policy_revision()),
       descriptors_(worker.descriptors(), worker.limit_counters()),
-      peers_(worker.settings().peer_limits, worker.limit_counters()),
+      peers_(worker.settings().peer_limits, worker.node_peers(), worker.limit_counters()),
       handshakes_(worker.loop(), worker.handshake_pace(), worker.limit_counters(), worker.descriptors().pod_max()),
       accepting_(worker.loop()),
       scope_(worker.loop()),

@@ -147,6 +147,10 @@ constexpr Setting kTable[] = {
     number("WEFT_SOURCE_TUNNELS_MAX", "16384", 1, kPeerMax, "Open tunnels from one address to one pod."),
     number("WEFT_IDENTITY_CONNECTIONS_MAX", "4096", 1, kPeerMax, "Tunnel connections of one identity to one pod."),
     number("WEFT_IDENTITY_TUNNELS_MAX", "65536", 1, kPeerMax, "Open tunnels of one identity to one pod."),
+    number("WEFT_NODE_IDENTITY_CONNECTIONS_MAX", "16384", 1, kPeerMax,
+           "Tunnel connections of one identity to all pods of the node; a quarter of their open files at most."),
+    number("WEFT_NODE_IDENTITY_TUNNELS_MAX", "262144", 1, kPeerMax,
+           "Open tunnels of one identity to all pods of the node; a quarter of their open files at most."),
     number("WEFT_POD_DESCRIPTORS", "25", 1, 100, "The part of this process's open files that one pod may have, percent."),
     duration("WEFT_SPIN", "0s", 0s, 1s, "How long a busy worker looks for new work before it sleeps.", "weft.spin"),
 

@@ -218,6 +218,8 @@ void load_data_path(SettingReader& reader, Settings& settings) {
   settings.peer_limits.source_tunnels = unsigned_number(reader, "WEFT_SOURCE_TUNNELS_MAX");
   settings.peer_limits.identity_connections = unsigned_number(reader, "WEFT_IDENTITY_CONNECTIONS_MAX");
   settings.peer_limits.identity_tunnels = unsigned_number(reader, "WEFT_IDENTITY_TUNNELS_MAX");
+  settings.peer_limits.node_identity_connections = unsigned_number(reader, "WEFT_NODE_IDENTITY_CONNECTIONS_MAX");
+  settings.peer_limits.node_identity_tunnels = unsigned_number(reader, "WEFT_NODE_IDENTITY_TUNNELS_MAX");
   settings.pod_descriptors = unsigned_number(reader, "WEFT_POD_DESCRIPTORS");
   settings.http2_stream_window = unsigned_number(reader, "HTTP2_STREAM_WINDOW_SIZE");
   settings.http2_connection_window = unsigned_number(reader, "HTTP2_CONNECTION_WINDOW_SIZE");

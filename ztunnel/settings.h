@@ -30,12 +30,15 @@ struct WorkloadName {
 // A setting as it was read; nothing: unset, without a default.
 using SettingValue = std::variant<std::monostate, std::string, bool, std::int64_t, Duration>;
 
-// What one peer may hold at one pod (ztunnel/limits/peers.h).
+// What one peer may hold at one pod (ztunnel/limits/peers.h), and on the whole node (ztunnel/limits/node_peers.h).
 struct PeerLimits {
   std::uint32_t source_connections = 256;
   std::uint32_t source_tunnels = 16'384;
   std::uint32_t identity_connections = 4096;
   std::uint32_t identity_tunnels = 65'536;
+  // As much as at four pods: a client of a whole node, such as a gateway, has all its connections under one identity.
+  std::uint32_t node_identity_connections = 16'384;
+  std::uint32_t node_identity_tunnels = 262'144;
 };
 
 struct Settings {
@@ -77,7 +80,7 @@ struct Settings {
   std::uint32_t http2_connection_window = 0;  // bytes
   std::uint32_t http2_frame_size = 0;         // bytes, SETTINGS_MAX_FRAME_SIZE advertised
 
-  PeerLimits peer_limits;              // WEFT_SOURCE_*_MAX, WEFT_IDENTITY_*_MAX
+  PeerLimits peer_limits;              // WEFT_SOURCE_*_MAX, WEFT_IDENTITY_*_MAX, WEFT_NODE_IDENTITY_*_MAX
   std::uint32_t pod_descriptors = 25;  // WEFT_POD_DESCRIPTORS, percent of the process's
 
   Duration termination_deadline{};  // how long a drain waits for connections

@@ -153,7 +153,7 @@ class MeshWorld {
   sim::Internet internet;
   telemetry::Registry registry;
   TrafficFamilies families;
-  NodeLimits limits{registry, 1024, 25};
+  NodeLimits limits{registry, 1024, settings};
   TestSource source;
   model::MeshObjects objects;
   model::SnapshotEditor editor;

@@ -11,7 +11,7 @@ Worker::Worker(Loop& loop, io::NetworkFactory& networks, const Settings& setting
       settings_(settings),
       identities_(identities),
       metrics_(families),
-      descriptors_(limits.descriptors),
+      limits_(limits),
       limit_counters_(limits.exceeded),
       handshake_pace_(loop),
       refusals_(loop, limit_counters_),

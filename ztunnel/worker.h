@@ -18,7 +18,7 @@
 #include "ztunnel/access_record.h"
 #include "ztunnel/connections.h"
 #include "ztunnel/identities.h"
-#include "ztunnel/limits/descriptors.h"
+#include "ztunnel/limits/node_limits.h"
 #include "ztunnel/open_connections.h"
 #include "ztunnel/proxy_kind.h"
 #include "ztunnel/settings.h"
@@ -70,7 +70,8 @@ class Worker {
   Identities& identities() { return identities_; }
   OpenConnections& open_connections() { return open_connections_; }
   TrafficMetrics& metrics() { return metrics_; }
-  Descriptors& descriptors() { return descriptors_; }
+  Descriptors& descriptors() { return limits_.descriptors; }
+  NodePeers& node_peers() { return limits_.peers; }
   LimitCounters& limit_counters() { return limit_counters_; }
   // Shared by the handshakes of all pods here.
   Pace& handshake_pace() { return handshake_pace_; }
@@ -87,7 +88,7 @@ class Worker {
   const Settings& settings_;
   Identities& identities_;
   TrafficMetrics metrics_;
-  Descriptors& descriptors_;
+  NodeLimits& limits_;
   LimitCounters limit_counters_;
   Pace handshake_pace_;
   RefusalLog refusals_;

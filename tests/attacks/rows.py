@@ -18,6 +18,7 @@ HOSTILE_CONNECT = (ZTUNNEL, "a member of the mesh gets no tunnel to loopback, to
 BROKEN = (ZTUNNEL, "what is no HTTP/2 over TLS, and what breaks its rules, ends the connection and is counted")
 USELESS = (H2, "frames and requests that a tunnel server has no use for are refused")
 HOLD = (ZTUNNEL, "connections and tunnels held for ever: a peer has so many and no more, others have theirs")
+HOLD_NODE = (ZTUNNEL, "an identity has so many connections and tunnels at all pods of the node together, others have theirs")
 DESCRIPTORS = (ZTUNNEL, "a pod whose connections have its share of descriptors is refused more, another pod of the node is not")
 
 ROWS = [
@@ -57,7 +58,9 @@ ROWS = [
         (H2, "a peer that never opens its window holds a bounded part of what is sent to it, its other streams go on"),
         (H2, "a reader that stalls pauses its writer and keeps what is in flight within the window"), BROKEN]),
     (11, "streams and connections opened and held", [
-        HOLD, (ZTUNNEL, "connections and tunnels are counted by address and by identity, and given back"),
+        HOLD, HOLD_NODE, (ZTUNNEL, "connections and tunnels are counted by address and by identity, and given back"),
+        (ZTUNNEL, "what an identity holds at one pod counts at the others, and comes back"),
+        (ZTUNNEL, "places taken and given back by many threads at once are never more than the bound, and all come back"),
         (H2, "a peer that does not answer pings loses its connection and every stream says so"),
         (H2, "a header block that does not come to its end is given five seconds, an idle tunnel for ever")]),
     (12, "handshakes: slow, silent, many", [

@@ -5,69 +5,13 @@
 #include <catch2/catch_test_macros.hpp>
 #include <functional>
 
-#include "lib/tls/stream.h"
-#include "tests/support/h2_frames.h"
-#include "ztunnel/test_mesh.h"
+#include "ztunnel/test_battle.h"
 
 using namespace weft;
 using namespace weft::ztunnel;
 using namespace std::chrono_literals;
 
 namespace {
-
-constexpr std::size_t kPiecesMax = 100'000;
-const SocketAddress kTunnelPort{ip("10.0.0.2"), kHbonePort};
-
-struct Attacker {
-  std::string answers;
-  std::optional<Error> refused;  // by the handshake
-  bool connected = false;
-  bool over = false;
-  std::size_t pieces = 0;  // that were sent
-};
-
-// Speaks TLS with a member's certificate, then sends `piece(i)` until the other side ends it, or `most` times and stays.
-Task<void> attack(Loop& loop, io::Network& network, std::shared_ptr<const tls::Context> context,
-                  std::function<std::string(std::size_t)> piece, std::size_t most, Attacker& out, StopToken stop) {
-  auto socket = co_await network.connect(kTunnelPort, {}, stop);
-  if (!socket) {
-    out.refused = socket.error();
-    out.over = true;
-    co_return;
-  }
-  const tls::Verification verification{tls::MeshServer{{identity_of("cart")}}, loop.clock().wall()};
-  auto secured = co_await tls::connect(std::move(*socket), context, verification, stop);
-  if (!secured) {
-    out.refused = secured.error();
-    out.over = true;
-    co_return;
-  }
-  out.connected = true;
-  tls::Stream& stream = **secured;
-  StopCallback on_stop(stop, [&stream] { stream.abort(io::AbortReason::kCancel); });
-  struct Reader {
-    static Task<void> run(tls::Stream& stream, Attacker& out) {
-      for (;;) {
-        auto data = co_await stream.read(64 * 1024);
-        if (!data || data->empty()) break;
-        stream.consumed(data->size());
-        out.answers += data->to_string();
-        if (out.answers.size() > (1 << 20)) out.answers.erase(0, 1 << 19);
-      }
-      out.over = true;
-      stream.abort(io::AbortReason::kCancel);
-    }
-  };
-  Scope scope(loop);
-  scope.spawn(Reader::run(stream, out));
-  for (; out.pieces < most && !out.over; ++out.pieces) {
-    BufferChain bytes(Buffer::copy_of(piece(out.pieces)));
-    auto written = co_await stream.write(std::move(bytes));
-    if (!written) break;
-    co_await yield_to(loop);
-  }
-  co_await scope.join();
-}
 
 // Opens and says nothing.
 Task<void> stay_silent(io::Network& network, bool& ended, StopToken stop) {
@@ -78,55 +22,6 @@ Task<void> stay_silent(io::Network& network, bool& ended, StopToken stop) {
     (void)data;
   }
   ended = true;
-}
-
-struct Battle {
-  explicit Battle(Settings settings = MeshWorld::make_settings()) : mesh(1, std::move(settings)) {
-    auto made = tls::Context::create(mesh.source.authority.credentials(identity_of("mallory").to_string()));
-    REQUIRE(made);
-    context = *made;
-    (void)mesh.ask(*mesh.pod_a);  // its tunnel stands
-    alone = honest_work();
-  }
-  // How long twenty requests of an honest pod take, every one answered.
-  Duration honest_work() {
-    const auto begun = mesh.world.clock().monotonic();
-    for (int i = 0; i < 20; ++i) REQUIRE(mesh.ask(*mesh.pod_a, "ping").reply == "ping");
-    return mesh.world.clock().monotonic() - begun;
-  }
-  void start(Attacker& attacker, std::function<std::string(std::size_t)> piece, std::size_t most = kPiecesMax) {
-    mesh.clients.spawn(
-        attack(mesh.apps, mesh.network_of(*mesh.stranger), context, std::move(piece), most, attacker, end.token()));
-  }
-  bool fights(const Attacker& attacker) {
-    return mesh.world.run_until([&] { return attacker.over; });
-  }
-  std::uint64_t counted(LimitReason reason) {
-    return mesh.count("weft_limits_exceeded_total", "\"" + std::string(to_string(reason)) + "\"");
-  }
-  void finish() {
-    end.request_stop();
-    mesh.world.run_until([&] { return mesh.clients.running() == 0; });
-    mesh.world.run_for(30s);
-    CHECK(mesh.ask(*mesh.pod_a).reply == "hello");  // its tunnel stands, again when it was idle for long
-    CHECK(honest_work() <= alone * 3 / 2);
-    CHECK(mesh.count("istio_tcp_sockets_open", "reporter=\"destination\"") == 1);  // the honest pod's
-    CHECK(mesh.b.worker.descriptors().used() == 1);
-  }
-
-  MeshWorld mesh;
-  std::shared_ptr<const tls::Context> context;
-  Duration alone{};
-  StopSource end;
-};
-
-std::uint32_t id(std::size_t index) { return static_cast<std::uint32_t>(2 * index + 1); }
-
-// The connection preface before the first piece.
-std::function<std::string(std::size_t)> after_hello(std::function<std::string(std::size_t)> piece, std::string first = {}) {
-  return [piece = std::move(piece), first = std::move(first)](std::size_t i) {
-    return (i == 0 ? h2raw::hello() + first : std::string()) + piece(i);
-  };
 }
 
 }  // namespace
@@ -204,7 +99,7 @@ TEST_CASE("who comes back after being cut waits, others behind its address do no
   CHECK(battle.counted(LimitReason::kBackOff) == 1);
   CHECK(battle.counted(LimitReason::kControlFrames) == 2);
 
-  battle.context = *tls::Context::create(battle.mesh.source.authority.credentials(identity_of("neighbour").to_string()));
+  neighbour.who = "neighbour";
   battle.start(neighbour,
                after_hello([](std::size_t) { return h2raw::connect(1) + h2raw::frame(h2raw::kData, 0, 1, "hi"); }), 1);
   battle.mesh.world.run_for(500ms);

@@ -38,14 +38,6 @@ class Descriptors {
   std::atomic<std::uint64_t> used_ = 0;
 };
 
-// What all workers of the node share: the descriptors, and the family in which limits are counted.
-struct NodeLimits {
-  NodeLimits(telemetry::Registry& registry, std::uint64_t descriptor_limit, std::uint32_t pod_percent)
-      : descriptors(descriptor_limit, pod_percent), exceeded(limit_family(registry)) {}
-  Descriptors descriptors;
-  telemetry::CounterFamily& exceeded;
-};
-
 // One pod's. Thread: the pod's worker. The process's outlives it.
 class PodDescriptors {
  public:

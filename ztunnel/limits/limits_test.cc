@@ -22,6 +22,7 @@ struct Counted {
   telemetry::Registry registry;
   telemetry::CounterFamily& family = limit_family(registry);
   LimitCounters counters{family};
+  NodePeers node{PeerLimits{}, 1 << 20};
   std::uint64_t of(LimitReason reason) { return family.with({{"reason", std::string(to_string(reason))}}).value(); }
 };
 
@@ -49,7 +50,7 @@ TEST_CASE("every limit has a label of its own and a counter from the start") {
 
 TEST_CASE("connections and tunnels are counted by address and by identity, and given back") {
   Counted counted;
-  Peers peers({.source_connections = 2, .source_tunnels = 3, .identity_connections = 3, .identity_tunnels = 4},
+  Peers peers({.source_connections = 2, .source_tunnels = 3, .identity_connections = 3, .identity_tunnels = 4}, counted.node,
               counted.counters);
   const MonotonicTime now{};
   auto a1 = peers.seat(address(1), "a", now);
@@ -85,7 +86,7 @@ TEST_CASE("connections and tunnels are counted by address and by identity, and g
 
 TEST_CASE("who breaks limits again waits longer each time, alone, and is forgiven in the end") {
   Counted counted;
-  Peers peers({}, counted.counters);
+  Peers peers({}, counted.node, counted.counters);
   MonotonicTime now{1h};
   auto welcome = [&](int last = 1, const char* identity = "a") {
     return peers.seat(address(last), identity, now).has_value();
@@ -116,7 +117,7 @@ TEST_CASE("who breaks limits again waits longer each time, alone, and is forgive
 
 TEST_CASE("only so many offenders are remembered, the latest") {
   Counted counted;
-  Peers peers({}, counted.counters);
+  Peers peers({}, counted.node, counted.counters);
   MonotonicTime now{1h};
   for (int i = 0; i < 5000; ++i) {
     now += 1ms;
@@ -294,10 +295,15 @@ TEST_CASE("SECURITY.md gives the limits that the code has") {
     CHECK(page.find(row) != page.npos);
   }
   static_assert(kDescriptorReservePart == 4);
+  static_assert(kIdentityDescriptorPart == 4);
   const PeerLimits peers;
   const std::pair<const char*, std::uint64_t> settings[] = {
-      {"WEFT_SOURCE_CONNECTIONS_MAX", peers.source_connections},     {"WEFT_SOURCE_TUNNELS_MAX", peers.source_tunnels},
-      {"WEFT_IDENTITY_CONNECTIONS_MAX", peers.identity_connections}, {"WEFT_IDENTITY_TUNNELS_MAX", peers.identity_tunnels},
+      {"WEFT_SOURCE_CONNECTIONS_MAX", peers.source_connections},
+      {"WEFT_SOURCE_TUNNELS_MAX", peers.source_tunnels},
+      {"WEFT_IDENTITY_CONNECTIONS_MAX", peers.identity_connections},
+      {"WEFT_IDENTITY_TUNNELS_MAX", peers.identity_tunnels},
+      {"WEFT_NODE_IDENTITY_CONNECTIONS_MAX", peers.node_identity_connections},
+      {"WEFT_NODE_IDENTITY_TUNNELS_MAX", peers.node_identity_tunnels},
       {"WEFT_POD_DESCRIPTORS", Settings().pod_descriptors},
   };
   for (const auto& [name, value] : settings) {

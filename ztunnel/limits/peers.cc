@@ -21,14 +21,19 @@ Result<Peers::Seat> Peers::seat(const IpAddress& address, std::string identity, 
   }
   // Looked up again: several handshakes of one address may have passed the first check together.
   if (source_is_full(address)) return fail(ErrorCode::kLimit, "too many tunnel connections from this address");
-  Use& of_identity = by_identity_[identity];
-  if (of_identity.connections >= limits_.identity_connections) {
+  const auto known = by_identity_.find(identity);
+  if (known != by_identity_.end() && known->second.connections >= limits_.identity_connections) {
     counters_.count(LimitReason::kIdentityConnections);
     return fail(ErrorCode::kLimit, "too many tunnel connections of this identity");
   }
-  ++of_identity.connections;
+  auto place = node_.take(identity);
+  if (!place) {
+    counters_.count(LimitReason::kNodeIdentityConnections);
+    return fail(ErrorCode::kLimit, "too many tunnel connections of this identity to the pods of this node");
+  }
+  ++by_identity_[identity].connections;
   ++by_address_[address].connections;
-  return Seat(this, address, std::move(identity));
+  return Seat(this, address, std::move(identity), std::move(place));
 }
 
 void Peers::on_breach(const IpAddress& address, const std::string& identity, MonotonicTime now) {
@@ -46,7 +51,10 @@ void Peers::on_breach(const IpAddress& address, const std::string& identity, Mon
 }
 
 Peers::Seat::Seat(Seat&& other) noexcept
-    : owner_(std::exchange(other.owner_, nullptr)), address_(other.address_), identity_(std::move(other.identity_)) {}
+    : owner_(std::exchange(other.owner_, nullptr)),
+      address_(other.address_),
+      identity_(std::move(other.identity_)),
+      place_(std::move(other.place_)) {}
 
 Peers::Seat::~Seat() {
   if (owner_) owner_->leave(*this);
@@ -72,6 +80,10 @@ Peers::Seat::Tunnel Peers::Seat::open_tunnel() {
     owner_->counters_.count(LimitReason::kIdentityTunnels);
     return Tunnel(nullptr);
   }
+  if (!place_.open_tunnel()) {
+    owner_->counters_.count(LimitReason::kNodeIdentityTunnels);
+    return Tunnel(nullptr);
+  }
   ++of_address.tunnels;
   ++of_identity.tunnels;
   return Tunnel(this);
@@ -80,6 +92,7 @@ Peers::Seat::Tunnel Peers::Seat::open_tunnel() {
 void Peers::Seat::close_tunnel() {
   --owner_->by_address_.at(address_).tunnels;
   --owner_->by_identity_.at(identity_).tunnels;
+  place_.close_tunnel();
 }
 
 }  // namespace weft::ztunnel

@@ -14,6 +14,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/ip.h"
 #include "lib/base/result.h"
+#include "ztunnel/limits/node_peers.h"
 #include "ztunnel/limits/reasons.h"
 #include "ztunnel/settings.h"
 
@@ -29,7 +30,9 @@ inline constexpr std::size_t kOffendersMax = 256;
 
 class Peers {
  public:
-  Peers(const PeerLimits& limits, LimitCounters& counters) : limits_(limits), counters_(counters) {}
+  // The node's outlives the pod's.
+  Peers(const PeerLimits& limits, NodePeers& node, LimitCounters& counters)
+      : limits_(limits), node_(node), counters_(counters) {}
   Peers(const Peers&) = delete;
   Peers& operator=(const Peers&) = delete;
 
@@ -61,11 +64,12 @@ class Peers {
    private:
     friend class Peers;
     void close_tunnel();
-    Seat(Peers* owner, IpAddress address, std::string identity)
-        : owner_(owner), address_(address), identity_(std::move(identity)) {}
+    Seat(Peers* owner, IpAddress address, std::string identity, NodePeers::Place place)
+        : owner_(owner), address_(address), identity_(std::move(identity)), place_(std::move(place)) {}
     Peers* owner_;
     IpAddress address_;
     std::string identity_;
+    NodePeers::Place place_;
   };
 
   // Whether a connection of this address would be too many; before its handshake, which is the costly part.
@@ -93,6 +97,7 @@ class Peers {
   void leave(const Seat& seat);
 
   const PeerLimits limits_;
+  NodePeers& node_;
   LimitCounters& counters_;
   // Entries live while something is counted in them: as many as there are connections at most.
   std::unordered_map<IpAddress, Use> by_address_;

@@ -19,6 +19,8 @@ std::string_view to_string(LimitReason reason) {
     case LimitReason::kIdentityConnections: return "identity_connections";
     case LimitReason::kSourceTunnels: return "source_tunnels";
     case LimitReason::kIdentityTunnels: return "identity_tunnels";
+    case LimitReason::kNodeIdentityConnections: return "node_identity_connections";
+    case LimitReason::kNodeIdentityTunnels: return "node_identity_tunnels";
     case LimitReason::kPodDescriptors: return "pod_descriptors";
     case LimitReason::kDescriptors: return "descriptors";
     case LimitReason::kBackOff: return "back_off";

@@ -20,17 +20,19 @@ enum class LimitReason : std::uint8_t {
   kTinyFrames,
   kHeaderBlock,
   kHeaderTimeout,
-  kProtocol,             // or for breaking its rules
-  kSourceHandshakes,     // one address has too many unfinished handshakes
-  kSlowHandshake,        // gave its place to another, or did not end in time
-  kSourceConnections,    // one address has too many tunnel connections to a pod
-  kIdentityConnections,  // one identity has
-  kSourceTunnels,        // one address has too many tunnels to a pod
-  kIdentityTunnels,      // one identity has
-  kPodDescriptors,       // a pod has its share of this process's descriptors
-  kDescriptors,          // this process has none left but those for its own use
-  kBackOff,              // refused for what the same peer did before
-  kLogLines,             // lines about refused connections that were not written
+  kProtocol,                 // or for breaking its rules
+  kSourceHandshakes,         // one address has too many unfinished handshakes
+  kSlowHandshake,            // gave its place to another, or did not end in time
+  kSourceConnections,        // one address has too many tunnel connections to a pod
+  kIdentityConnections,      // one identity has
+  kSourceTunnels,            // one address has too many tunnels to a pod
+  kIdentityTunnels,          // one identity has
+  kNodeIdentityConnections,  // one identity has too many tunnel connections to the node's pods together
+  kNodeIdentityTunnels,      // too many tunnels to them together
+  kPodDescriptors,           // a pod has its share of this process's descriptors
+  kDescriptors,              // this process has none left but those for its own use
+  kBackOff,                  // refused for what the same peer did before
+  kLogLines,                 // lines about refused connections that were not written
 };
 inline constexpr std::size_t kLimitReasonCount = static_cast<std::size_t>(LimitReason::kLogLines) + 1;
 std::string_view to_string(LimitReason reason);
