@@ -98,7 +98,7 @@ void AccessRecord::tell_end(const std::string& error) const {
   write_log(error.empty() ? log::Level::kInfo : log::Level::kError, "connection complete", error);
 }
 
-void AccessRecord::tell_still_open() const { write_log(log::Level::kInfo, "connection open", {}); }
+void AccessRecord::on_still_open() { write_log(log::Level::kInfo, "connection open", {}); }
 
 void AccessRecord::write_log(log::Level level, std::string_view message, const std::string& error) const {
   if (!log::enabled(level, kTarget)) return;

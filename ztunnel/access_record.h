@@ -46,7 +46,7 @@ class AccessRecord final : public OpenConnection {
   void finish(const io::PumpResult& copied);
   void finish(const Failure& failure);
 
-  void tell_still_open() const override;
+  void on_still_open() override;
 
  private:
   void count_end(ResponseFlag flag);

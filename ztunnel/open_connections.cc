@@ -10,23 +10,23 @@ void OpenConnections::add(OpenConnection& connection) {
   if (!timer_.armed()) loop_.arm(timer_, connection.due_);
 }
 
-int OpenConnections::tell_due(Queue& queue, int most) {
-  int told = 0;
-  while (told < most && !queue.empty() && queue.front().due_ <= loop_.now()) {
+int OpenConnections::see_to_due(Queue& queue, int most) {
+  int seen = 0;
+  while (seen < most && !queue.empty() && queue.front().due_ <= loop_.now()) {
     OpenConnection& connection = queue.pop_front();
-    connection.tell_still_open();
     connection.due_ = loop_.now() + kRepeat;
-    told_.push_back(connection);
-    ++told;
+    seen_.push_back(connection);
+    connection.on_still_open();  // last: it may be gone afterwards
+    ++seen;
   }
-  return told;
+  return seen;
 }
 
-void OpenConnections::tell_due() {
-  const int told = tell_due(fresh_, kBatchMax);
-  tell_due(told_, kBatchMax - told);
+void OpenConnections::see_to_due() {
+  const int seen = see_to_due(fresh_, kBatchMax);
+  see_to_due(seen_, kBatchMax - seen);
   auto next = MonotonicTime::max();
-  for (Queue* queue : {&fresh_, &told_}) {
+  for (Queue* queue : {&fresh_, &seen_}) {
     if (!queue->empty()) next = std::min(next, queue->front().due_);
   }
   if (next != MonotonicTime::max()) loop_.arm(timer_, std::max(next, loop_.now() + kPause));

@@ -14,8 +14,8 @@ namespace {
 
 class Counted final : public OpenConnection {
  public:
-  void tell_still_open() const override { ++told; }
-  mutable int told = 0;
+  void on_still_open() override { ++told; }
+  int told = 0;
 };
 
 }  // namespace

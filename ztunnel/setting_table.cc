@@ -151,6 +151,10 @@ constexpr Setting kTable[] = {
            "Tunnel connections of one identity to all pods of the node; a quarter of their open files at most."),
     number("WEFT_NODE_IDENTITY_TUNNELS_MAX", "262144", 1, kPeerMax,
            "Open tunnels of one identity to all pods of the node; a quarter of their open files at most."),
+    number("WEFT_NODE_IDENTITY_STALLED_MAX", "1024", 0, kPeerMax,
+           "Tunnels of one identity to all pods of the node that may stand still; more are cut, see the next."),
+    duration("WEFT_STALL_TIMEOUT", "1h", 0s, kYear,
+             "After this time in which bytes waited and hardly any moved, a tunnel stands still. 0s: it never does."),
     number("WEFT_POD_DESCRIPTORS", "25", 1, 100, "The part of this process's open files that one pod may have, percent."),
     duration("WEFT_SPIN", "0s", 0s, 1s, "How long a busy worker looks for new work before it sleeps.", "weft.spin"),
 

@@ -220,6 +220,8 @@ void load_data_path(SettingReader& reader, Settings& settings) {
   settings.peer_limits.identity_tunnels = unsigned_number(reader, "WEFT_IDENTITY_TUNNELS_MAX");
   settings.peer_limits.node_identity_connections = unsigned_number(reader, "WEFT_NODE_IDENTITY_CONNECTIONS_MAX");
   settings.peer_limits.node_identity_tunnels = unsigned_number(reader, "WEFT_NODE_IDENTITY_TUNNELS_MAX");
+  settings.peer_limits.node_identity_stalled = unsigned_number(reader, "WEFT_NODE_IDENTITY_STALLED_MAX");
+  settings.stall_timeout = reader.duration("WEFT_STALL_TIMEOUT");
   settings.pod_descriptors = unsigned_number(reader, "WEFT_POD_DESCRIPTORS");
   settings.http2_stream_window = unsigned_number(reader, "HTTP2_STREAM_WINDOW_SIZE");
   settings.http2_connection_window = unsigned_number(reader, "HTTP2_CONNECTION_WINDOW_SIZE");

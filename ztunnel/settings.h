@@ -39,6 +39,7 @@ struct PeerLimits {
   // As much as at four pods: a client of a whole node, such as a gateway, has all its connections under one identity.
   std::uint32_t node_identity_connections = 16'384;
   std::uint32_t node_identity_tunnels = 262'144;
+  std::uint32_t node_identity_stalled = 1024;  // tunnels that stand still (ztunnel/inbound/stall_watch.h)
 };
 
 struct Settings {
@@ -80,8 +81,9 @@ struct Settings {
   std::uint32_t http2_connection_window = 0;  // bytes
   std::uint32_t http2_frame_size = 0;         // bytes, SETTINGS_MAX_FRAME_SIZE advertised
 
-  PeerLimits peer_limits;              // WEFT_SOURCE_*_MAX, WEFT_IDENTITY_*_MAX, WEFT_NODE_IDENTITY_*_MAX
-  std::uint32_t pod_descriptors = 25;  // WEFT_POD_DESCRIPTORS, percent of the process's
+  PeerLimits peer_limits;                          // WEFT_SOURCE_*_MAX, WEFT_IDENTITY_*_MAX, WEFT_NODE_IDENTITY_*_MAX
+  Duration stall_timeout = std::chrono::hours(1);  // WEFT_STALL_TIMEOUT; 0: tunnels may stand still
+  std::uint32_t pod_descriptors = 25;              // WEFT_POD_DESCRIPTORS, percent of the process's
 
   Duration termination_deadline{};  // how long a drain waits for connections
   OriginalSource original_source = OriginalSource::kIfPossible;

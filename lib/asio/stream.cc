@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "lib/asio/detail/descriptor.h"
+#include "lib/linux/send_progress.h"
 #include "lib/linux/socket_options.h"
 
 namespace weft::asio {
@@ -147,6 +148,12 @@ class SocketStream final : public io::Stream {
     if (aborted_) co_return fail(ErrorCode::kCancelled, "connection aborted");
     if (::shutdown(descriptor_.fd(), SHUT_WR) != 0) co_return fail(note(errno, "shutdown"));
     co_return Result<void>{};
+  }
+
+  io::Backlog backlog() override {
+    if (aborted_) return {};
+    const auto progress = linux::send_progress(descriptor_.fd());
+    return {.waiting = progress.unsent > 0, .moved = progress.acknowledged};
   }
 
   void abort(io::AbortReason reason) override {

@@ -38,6 +38,9 @@ class Stream final : public io::Stream {
   Task<Result<BufferChain>> read(std::size_t max) override;
   void consumed(std::size_t count) override;
   Task<Result<void>> write(BufferChain data) override;
+  // Those whose windows the peer does not open.
+  io::Backlog backlog() override;
+  // Returns when what was written before is in frames: until then the stream is its writer's, and counts.
   Task<Result<void>> shutdown_write() override;
   void abort(io::AbortReason reason) override;
 

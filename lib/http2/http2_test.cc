@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <optional>
 #include <vector>
 
 #include "lib/async/manual_loop.h"
@@ -26,6 +27,13 @@ Task<void> write_all(io::Stream& stream, std::string text, bool end, Result<void
   out = co_await stream.write(BufferChain(Buffer::copy_of(text)));
   if (!out || !end) co_return;
   out = co_await stream.shutdown_write();
+}
+
+// `out` is there when the end was accepted.
+Task<void> write_to_end(io::Stream& stream, std::string text, std::optional<Result<void>>& out) {
+  Result<void> done;
+  co_await write_all(stream, std::move(text), true, done);
+  out = std::move(done);
 }
 
 struct Pair {
@@ -131,6 +139,48 @@ TEST_CASE("a reader that stalls pauses its writer and keeps what is in flight wi
   REQUIRE(got);
   CHECK(got->size() == 1'000'000);
   CHECK(sent);
+}
+
+TEST_CASE("what waits for a window is told apart from what moves, and an end waits for what was written before it") {
+  Settings small;
+  small.stream_window = 16 * 1024;
+  Pair pair(small);
+  auto stream = pair.tunnel();
+  auto& peer = *pair.requests.back();
+  CHECK_FALSE(peer.backlog().waiting);
+  std::optional<Result<void>> sent;
+  pair.scope.spawn(write_to_end(peer, pattern(40'000), sent));
+  pair.loop.run_until_idle();
+  CHECK_FALSE(sent.has_value());
+  CHECK(peer.backlog().waiting);
+  CHECK(peer.backlog().moved == 16 * 1024);
+  auto part = pair.loop.run(stream->read(10'000));
+  REQUIRE(part);
+  stream->consumed(part->size());
+  pair.loop.run_until_idle();
+  CHECK(peer.backlog().waiting);
+  CHECK(peer.backlog().moved == 16 * 1024 + part->size());
+  CHECK_FALSE(sent.has_value());
+  auto rest = pair.loop.run(read_all(*stream));
+  REQUIRE(rest);
+  CHECK(part->to_string() + *rest == pattern(40'000));
+  REQUIRE(sent.has_value());
+  CHECK(*sent);
+  CHECK_FALSE(peer.backlog().waiting);
+  CHECK(peer.backlog().moved == 40'000);
+
+  // Whoever waits so hears of a reset.
+  auto other = pair.tunnel();
+  std::optional<Result<void>> cut;
+  pair.scope.spawn(write_to_end(*pair.requests.back(), pattern(40'000), cut));
+  pair.loop.run_until_idle();
+  CHECK_FALSE(cut.has_value());
+  other->abort(io::AbortReason::kReset);
+  pair.loop.run_until_idle();
+  REQUIRE(cut.has_value());
+  REQUIRE_FALSE(*cut);
+  CHECK(cut->error().code() == ErrorCode::kReset);
+  CHECK_FALSE(pair.requests.back()->backlog().waiting);
 }
 
 TEST_CASE("bytes of a stream that is dropped unread give their credit back exactly once") {

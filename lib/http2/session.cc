@@ -418,6 +418,11 @@ void Session::send(std::int32_t id, BufferChain data, bool end, Headers trailers
   nghttp2_session_resume_data(native_->session, id);
 }
 
+std::size_t Session::queued(std::int32_t id) const {
+  const auto found = native_->streams.find(id);
+  return found == native_->streams.end() ? 0 : found->second.out.size();
+}
+
 void Session::reset(std::int32_t id, ResetCode code) {
   auto found = native_->streams.find(id);
   if (found == native_->streams.end()) return;

@@ -65,6 +65,8 @@ class Session {
   Result<void> respond(std::int32_t stream, const Headers& headers, bool has_body);
   // Queues data; it leaves as windows allow. `end` ends our direction, after `trailers` when there are any.
   void send(std::int32_t stream, BufferChain data, bool end, Headers trailers = {});
+  // Bytes of it that no frame took yet, for want of a window or of a turn; 0 when the stream is gone.
+  std::size_t queued(std::int32_t stream) const;
   void reset(std::int32_t stream, ResetCode code);
   // Server: the response is complete or queued, the rest of the request is not wanted: RST_STREAM(NO_ERROR) follows our
   // END_STREAM (RFC 9113 §8.1). A plain reset() would overtake what is queued.

@@ -60,6 +60,7 @@ Task<Result<void>> Stream::write(BufferChain data) {
   if (s.closed || s.out_ended || !s.responding) co_return fail(ErrorCode::kClosed, "the stream no longer takes data");
   if (data.empty()) co_return Result<void>{};
   s.writable.reset();
+  s.written += data.size();
   connection_->session_.send(s.id, std::move(data), false);
   connection_->touch();
   auto room = co_await s.writable.wait();
@@ -69,8 +70,21 @@ Task<Result<void>> Stream::write(BufferChain data) {
   co_return Result<void>{};
 }
 
+io::Backlog Stream::backlog() {
+  const auto queued = connection_->session_.queued(state_->id);
+  return {.waiting = queued > 0, .moved = state_->written - queued};
+}
+
 Task<Result<void>> Stream::shutdown_write() {
+  auto state = state_;
+  auto& s = *state;
   auto result = finish({});
+  while (result && !s.error && !s.closed && connection_->session_.queued(s.id) > 0) {
+    s.writable.reset();
+    auto sent = co_await s.writable.wait();
+    (void)sent;
+  }
+  if (result && s.error) co_return fail(*s.error);
   co_return result;
 }
 
@@ -86,7 +100,9 @@ Result<void> Stream::finish(Headers trailers) {
 
 void Stream::abort(io::AbortReason reason) {
   auto& s = *state_;
-  if (!s.closed && !(s.in_ended && s.out_ended)) {
+  // An end behind bytes that wait for a window has not left, and is taken back with them.
+  const bool ended = s.in_ended && s.out_ended && connection_->session_.queued(s.id) == 0;
+  if (!s.closed && !ended) {
     connection_->session_.reset(s.id, reason == io::AbortReason::kReset ? ResetCode::kConnectError : ResetCode::kCancel);
     connection_->touch();
   }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "lib/async/task.h"
@@ -19,6 +20,12 @@ namespace weft::io {
 enum class AbortReason {
   kReset,   // the other side of the tunnel was reset: send TCP RST, RST_STREAM(CONNECT_ERROR)
   kCancel,  // our decision (drain, policy, error): close TCP, RST_STREAM(CANCEL)
+};
+
+// What write() took and the reader at the other end did not.
+struct Backlog {
+  bool waiting = false;     // there are such bytes, and the reader gives no room for them
+  std::uint64_t moved = 0;  // bytes that found room, counted from any beginning; only differences mean something
 };
 
 class Stream {
@@ -36,6 +43,10 @@ class Stream {
   // Takes the bytes and returns when the layer below has taken them, or is far enough ahead that the writer may go on;
   // a slow reader pauses its writer here. kClosed or kReset when the peer no longer reads.
   virtual Task<Result<void>> write(BufferChain data) = 0;
+
+  // For who looks from time to time whether the reader still reads: a system call, or as much. The end of a pump that has no
+  // such knowledge (TLS, a pipe) says that nothing waits.
+  virtual Backlog backlog() { return {}; }
 
   // Ends our direction after all written bytes (TCP FIN, END_STREAM, close_notify). No write() may follow.
   virtual Task<Result<void>> shutdown_write() = 0;

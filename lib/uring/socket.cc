@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "lib/base/check.h"
+#include "lib/linux/send_progress.h"
 #include "lib/linux/socket_options.h"
 
 namespace weft::uring {
@@ -252,6 +253,12 @@ class Socket final : public io::Stream {
     if (state_->aborted_) co_return fail(ErrorCode::kCancelled, "connection aborted");
     if (::shutdown(state_->fd_, SHUT_WR) != 0) co_return fail(state_->note(errno, "shutdown"));
     co_return Result<void>{};
+  }
+
+  io::Backlog backlog() override {
+    if (state_->aborted_) return {};
+    const auto progress = linux::send_progress(state_->fd_);
+    return {.waiting = progress.unsent > 0, .moved = progress.acknowledged};
   }
 
   void abort(io::AbortReason reason) override { state_->abort(reason); }

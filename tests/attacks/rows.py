@@ -56,7 +56,13 @@ ROWS = [
     (10, "windows: never opened, flipped, overflowing", [
         (H2, "settings beyond 32 entries, windows beyond their end and empty updates end the connection"),
         (H2, "a peer that never opens its window holds a bounded part of what is sent to it, its other streams go on"),
-        (H2, "a reader that stalls pauses its writer and keeps what is in flight within the window"), BROKEN]),
+        (H2, "a reader that stalls pauses its writer and keeps what is in flight within the window"),
+        (H2, "what waits for a window is told apart from what moves, and an end waits for what was written before it"),
+        (ENGINES, "a reader that stopped is told apart from a slow one, and from a connection in which nothing waits"),
+        (ZTUNNEL, "a tunnel whose waiting bytes nobody takes is cut and says why; a slow reader and an idle tunnel go on"),
+        (ZTUNNEL, "without a time-out tunnels stand still for as long as they like, and lose nothing"),
+        (ZTUNNEL, "an identity has so many tunnels that stand still, those of others are left alone, and places come back"),
+        BROKEN]),
     (11, "streams and connections opened and held", [
         HOLD, HOLD_NODE, (ZTUNNEL, "connections and tunnels are counted by address and by identity, and given back"),
         (ZTUNNEL, "what an identity holds at one pod counts at the others, and comes back"),

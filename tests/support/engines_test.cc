@@ -151,6 +151,52 @@ Task<void> slow_reader(Engine& engine) {
   CHECK(received == sent);
 }
 
+Task<void> backlog_of_a_reader(Engine& engine) {
+  auto pair = co_await make_pair(engine);
+  REQUIRE(pair.client);
+  auto greeted = co_await pair.client->write(BufferChain(Buffer::copy_of("hello")));
+  CHECK(greeted);
+  auto hello = co_await pair.server->read(100);
+  REQUIRE(hello);
+  co_await settle(engine);
+  CHECK(!pair.client->backlog().waiting);
+  Scope scope(engine.loop());
+  std::size_t bytes = 0;
+  std::optional<Error> error;
+  constexpr std::size_t kTotal = 30'000'000;
+  scope.spawn(fill(*pair.client, kTotal, bytes, error));
+  auto first = co_await pair.server->read(1);
+  REQUIRE(first);
+  std::size_t got = first->size();
+  co_await settle(engine);
+  // Until the kernel's buffers are full.
+  auto stopped = pair.client->backlog();
+  for (bool full = false; !full;) {
+    const auto before = stopped;
+    co_await settle(engine);
+    stopped = pair.client->backlog();
+    full = stopped.waiting && stopped.moved == before.moved;
+  }
+  CHECK(bytes < kTotal);
+  while (got < kTotal / 2) {
+    auto data = co_await pair.server->read(100'000);
+    REQUIRE(data);
+    got += data->size();
+  }
+  CHECK(pair.client->backlog().moved - stopped.moved >= 4096);
+  while (got < kTotal) {
+    auto data = co_await pair.server->read(100'000);
+    REQUIRE(data);
+    got += data->size();
+  }
+  co_await scope.join();
+  CHECK(!error);
+  co_await settle(engine);
+  CHECK(!pair.client->backlog().waiting);
+  pair.client->abort(AbortReason::kReset);
+  CHECK(!pair.client->backlog().waiting);
+}
+
 Task<void> abort_after(Engine& engine, Stream& stream, int turns, AbortReason reason) {
   for (int i = 0; i < turns; ++i) co_await yield_to(engine.loop());
   stream.abort(reason);
@@ -304,6 +350,9 @@ TEST_CASE("a reset wakes both readers, and is not an end of stream") { on_every_
 TEST_CASE("a reset wakes a blocked writer") { on_every_engine(reset_wakes_writer); }
 TEST_CASE("a slow reader pauses its writer") { on_every_engine(slow_reader); }
 TEST_CASE("aborting at any turn leaves nothing behind") { on_every_engine(cancel_at_every_step); }
+TEST_CASE("a reader that stopped is told apart from a slow one, and from a connection in which nothing waits") {
+  on_every_engine(backlog_of_a_reader);
+}
 TEST_CASE("readers that stay away starve nobody") { on_every_engine(stuck_readers_starve_nobody); }
 TEST_CASE("a stream may be destroyed while the kernel receives for it") { on_every_engine(destroyed_while_receiving); }
 TEST_CASE("slices outlive their stream and their loop") {

@@ -7,6 +7,7 @@
 #include "lib/tls/stream.h"
 #include "ztunnel/inbound/delivery.h"
 #include "ztunnel/inbound/proxy_header.h"
+#include "ztunnel/inbound/stall_watch.h"
 #include "ztunnel/socket_count.h"
 
 namespace weft::ztunnel {
@@ -106,7 +107,9 @@ Task<void> serve_tunnel(PodProxy& pod, Peer peer, Peers::Seat& seat, hbone::Inco
       co_return record.finish(Failure{ResponseFlag::kConnect, written.error().message()});
     }
   }
+  StallWatch stalls(pod, seat, **stream, **application, judged);
   auto copied = co_await io::pump(pod.loop(), **stream, **application, record.counters(), judged.stop_token());
+  if (stalls.cut()) co_return record.finish(Failure{ResponseFlag::kConnect, stalls.reason()});
   finish(record, copied, judged);
 }
 

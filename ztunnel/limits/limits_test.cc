@@ -4,6 +4,7 @@
 
 #include "lib/async/manual_loop.h"
 #include "lib/async/scope.h"
+#include "ztunnel/inbound/stall_watch.h"
 #include "ztunnel/limits/descriptors.h"
 #include "ztunnel/limits/handshakes.h"
 #include "ztunnel/limits/peers.h"
@@ -304,6 +305,7 @@ TEST_CASE("SECURITY.md gives the limits that the code has") {
       {"WEFT_IDENTITY_TUNNELS_MAX", peers.identity_tunnels},
       {"WEFT_NODE_IDENTITY_CONNECTIONS_MAX", peers.node_identity_connections},
       {"WEFT_NODE_IDENTITY_TUNNELS_MAX", peers.node_identity_tunnels},
+      {"WEFT_NODE_IDENTITY_STALLED_MAX", peers.node_identity_stalled},
       {"WEFT_POD_DESCRIPTORS", Settings().pod_descriptors},
   };
   for (const auto& [name, value] : settings) {
@@ -311,6 +313,9 @@ TEST_CASE("SECURITY.md gives the limits that the code has") {
     CHECK(find_setting(name).default_text == n(value));
     CHECK(page.find("| " + n(value) + " | `" + name + "` |") != page.npos);
   }
+  CHECK(Settings().stall_timeout == 1h);
+  CHECK(find_setting("WEFT_STALL_TIMEOUT").default_text == "1h");
+  CHECK(page.find("fewer than " + n(kStallProgress) + " of them moved | 1 h | `WEFT_STALL_TIMEOUT` |") != page.npos);
   for (std::size_t i = 0; i < kLimitReasonCount; ++i) {
     const auto reason = to_string(static_cast<LimitReason>(i));
     if (reason == "protocol" || reason == "back_off") continue;  // no number of theirs

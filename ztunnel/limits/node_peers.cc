@@ -14,7 +14,8 @@ std::uint32_t at_most(std::uint32_t wanted, std::uint64_t descriptors) {
 
 NodePeers::NodePeers(const PeerLimits& limits, std::uint64_t descriptors)
     : connections_max_(at_most(limits.node_identity_connections, descriptors)),
-      tunnels_max_(at_most(limits.node_identity_tunnels, descriptors)) {}
+      tunnels_max_(at_most(limits.node_identity_tunnels, descriptors)),
+      stalled_max_(limits.node_identity_stalled) {}
 
 NodePeers::Place NodePeers::take(const std::string& identity) {
   const std::lock_guard lock(mutex_);

@@ -1,4 +1,5 @@
-// What each identity holds on the whole node, at all pods and workers together: tunnel connections and open tunnels.
+// What each identity holds on the whole node, at all pods and workers together: tunnel connections, open tunnels, and those
+// of them that stand still.
 //
 // What one pod grants (peers.h) adds up: an identity with peers in many pods could take the node's places pod by pod. Its
 // entry is looked up once for a connection, under a lock, after a handshake that cost a thousand times more; a tunnel is an
@@ -26,6 +27,7 @@ class NodePeers {
   struct Held {
     std::uint32_t connections = 0;  // under the lock
     std::atomic<std::uint32_t> tunnels = 0;
+    std::atomic<std::uint32_t> stalled = 0;
   };
   using Table = std::unordered_map<std::string, Held>;  // its elements never move
 
@@ -46,6 +48,10 @@ class NodePeers {
     // Whether there was room for one more.
     bool open_tunnel();
     void close_tunnel() { entry_->second.tunnels.fetch_sub(1, std::memory_order_relaxed); }
+    // Of an open tunnel.
+    void begin_stall() { entry_->second.stalled.fetch_add(1, std::memory_order_relaxed); }
+    void end_stall() { entry_->second.stalled.fetch_sub(1, std::memory_order_relaxed); }
+    bool too_many_stalled() const { return entry_->second.stalled.load(std::memory_order_relaxed) > owner_->stalled_max_; }
 
    private:
     friend class NodePeers;
@@ -64,6 +70,7 @@ class NodePeers {
 
   const std::uint32_t connections_max_;
   const std::uint32_t tunnels_max_;
+  const std::uint32_t stalled_max_;
   mutable std::mutex mutex_;
   Table table_;
 };

@@ -60,6 +60,10 @@ class Peers {
     };
     // Nothing when it has too many; that is counted.
     Tunnel open_tunnel();
+    // What the peer's identity has on the node (node_peers.h); by the owner of an open tunnel.
+    void begin_stall() { place_.begin_stall(); }
+    void end_stall() { place_.end_stall(); }
+    bool too_many_stalled() const { return place_.too_many_stalled(); }
 
    private:
     friend class Peers;

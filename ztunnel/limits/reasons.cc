@@ -21,6 +21,7 @@ std::string_view to_string(LimitReason reason) {
     case LimitReason::kIdentityTunnels: return "identity_tunnels";
     case LimitReason::kNodeIdentityConnections: return "node_identity_connections";
     case LimitReason::kNodeIdentityTunnels: return "node_identity_tunnels";
+    case LimitReason::kStalled: return "stalled";
     case LimitReason::kPodDescriptors: return "pod_descriptors";
     case LimitReason::kDescriptors: return "descriptors";
     case LimitReason::kBackOff: return "back_off";

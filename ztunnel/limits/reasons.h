@@ -29,6 +29,7 @@ enum class LimitReason : std::uint8_t {
   kIdentityTunnels,          // one identity has
   kNodeIdentityConnections,  // one identity has too many tunnel connections to the node's pods together
   kNodeIdentityTunnels,      // too many tunnels to them together
+  kStalled,                  // one identity has too many tunnels that stand still, and this was one
   kPodDescriptors,           // a pod has its share of this process's descriptors
   kDescriptors,              // this process has none left but those for its own use
   kBackOff,                  // refused for what the same peer did before

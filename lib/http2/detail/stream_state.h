@@ -1,6 +1,7 @@
 // What a stream's handle (Stream) and its connection share. For this folder's sources only.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <utility>
@@ -26,6 +27,7 @@ struct Stream::State {
   BufferChain in;                        // received, not read yet
   std::optional<BufferWriter> gathered;  // the end of it, while small pieces come faster than they are read
   std::size_t unconsumed = 0;            // read, not reported consumed yet
+  std::uint64_t written = 0;             // by write()
   bool in_ended = false;
   bool out_ended = false;
   bool responding = false;     // server: a response with a body was begun (clients: always)

@@ -57,6 +57,8 @@ class SimStream final : public io::Stream {
     co_return Result<void>{};
   }
 
+  io::Backlog backlog() override { return {.waiting = endpoint_->ahead >= kSocketBuffer, .moved = endpoint_->read_by_peer}; }
+
   void abort(io::AbortReason reason) override {
     Endpoint& end = *endpoint_;
     if (end.aborted) return;
@@ -144,6 +146,7 @@ void Endpoint::receive_rst() {
 void Endpoint::taken(std::size_t count) {
   if (!peer) return;
   peer->ahead -= std::min(count, peer->ahead);
+  peer->read_by_peer += count;
   if (peer->ahead < kSocketBuffer) peer->writable.set();
 }
 

@@ -37,6 +37,7 @@ struct Endpoint : std::enable_shared_from_this<Endpoint> {
   std::shared_ptr<Endpoint> peer;  // a cycle, cut when both ends are closed
   BufferChain received;
   std::size_t ahead = 0;  // bytes sent and not read by the peer
+  std::uint64_t read_by_peer = 0;
   MonotonicTime last_arrival{};
   bool fin_received = false;
   bool fin_sent = false;
