@@ -57,6 +57,10 @@ Task<Result<std::vector<MarkUser>>> KernelPodNetwork::find_mark_users(NetnsPtr n
       loop_, background_, [netns, pod = std::move(pod), this] { return look_for_mark_users(*netns, pod, places_); });
 }
 
+Task<Result<bool>> KernelPodNetwork::has_rules(NetnsPtr netns) {
+  return run_on<bool>(loop_, urgent_, [netns, this] { return redirect::present(netns->fd, options_.backend); });
+}
+
 Task<Result<NetnsPtr>> KernelPodNetwork::open(std::string path) {
   return run_on<NetnsPtr>(loop_, urgent_, [path = std::move(path), this] { return open_netns(path, places_); });
 }

@@ -26,6 +26,7 @@ class KernelPodNetwork final : public PodNetwork {
   Task<Result<void>> release(NetnsPtr netns) override;
   Task<Result<bool>> is_redirected(NetnsPtr netns) override;
   Task<Result<std::vector<MarkUser>>> find_mark_users(NetnsPtr netns, PodProcesses pod) override;
+  Task<Result<bool>> has_rules(NetnsPtr netns) override;
   Task<Result<NetnsPtr>> open(std::string path) override;
   Task<Result<NetnsScanPtr>> scan() override;
   Task<Result<void>> exempt_probes(redirect::ProbedPods pods) override;

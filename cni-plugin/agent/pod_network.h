@@ -20,13 +20,14 @@ using NetnsScanPtr = std::shared_ptr<const NetnsScan>;
 class PodNetwork {
  public:
   virtual ~PodNetwork() = default;
-  // As redirect::apply(), remove() and verify() (cni-plugin/redirect). prepare(): everything but the redirection.
+  // As redirect::apply(), remove(), verify() and present() (cni-plugin/redirect). prepare(): everything but the redirection.
   virtual Task<Result<void>> redirect(NetnsPtr netns) = 0;
   virtual Task<Result<void>> prepare(NetnsPtr netns) = 0;
   virtual Task<Result<void>> release(NetnsPtr netns) = 0;
   virtual Task<Result<bool>> is_redirected(NetnsPtr netns) = 0;
   // As redirect::marked_sockets() and mark_users(), of the pod in `netns`.
   virtual Task<Result<std::vector<MarkUser>>> find_mark_users(NetnsPtr netns, PodProcesses pod) = 0;
+  virtual Task<Result<bool>> has_rules(NetnsPtr netns) = 0;
   // As open_netns() and scan_netns().
   virtual Task<Result<NetnsPtr>> open(std::string path) = 0;
   virtual Task<Result<NetnsScanPtr>> scan() = 0;

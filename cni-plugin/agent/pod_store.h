@@ -1,7 +1,7 @@
 // The pods this agent is concerned with: for each what is wanted, what is the case, and what to do next. No I/O.
 //
 //   wanted in:   find its namespace -> redirect it -> announce it to the node proxy -> exempt its health probes
-//                (where the pod runs already: prepare it for a proxy -> announce it -> redirect it)
+//                (where the pod runs already, outside: prepare it for a proxy -> announce it -> redirect it)
 //   wanted out:  find its namespace -> redirect nothing any more -> tell the proxies -> take the rules away -> as gone
 //   gone:        end the exemption -> tell the proxies -> forget it
 //
@@ -44,7 +44,7 @@ struct PodRecord {
 
   NetnsPtr netns;
   Rules rules = Rules::kAbsent;
-  bool redirected = false;        // it was, since it entered
+  bool redirected = false;        // it was, or may have been, since it entered
   bool enrolled_before = false;   // by an agent before this one, so that its health probes are exempt already
   std::vector<IpAddress> probed;  // addresses whose health probes are exempt
   bool lost = false;              // its namespace went away and the proxies are yet to be told
@@ -80,7 +80,7 @@ enum class Step {
   kNone,      // nothing to do until something changes
   kFind,      // find the namespace
   kRedirect,  // see to the rules
-  kPrepare,   // see to the rules without those that redirect
+  kPrepare,   // see to the rules without those that redirect; a pod that enters with rules is taken for redirected instead
   kRelease,   // take the rules away
   kAnnounce,  // ask the newest proxy to serve it
   kExempt,    // exempt the health probes of its addresses

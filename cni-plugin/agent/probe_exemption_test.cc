@@ -30,6 +30,7 @@ class Kernel final : public PodNetwork {
   Task<Result<void>> release(NetnsPtr) override { co_return unexpected(); }
   Task<Result<bool>> is_redirected(NetnsPtr) override { co_return unexpected(); }
   Task<Result<std::vector<MarkUser>>> find_mark_users(NetnsPtr, PodProcesses) override { co_return unexpected(); }
+  Task<Result<bool>> has_rules(NetnsPtr) override { co_return unexpected(); }
   Task<Result<NetnsPtr>> open(std::string) override { co_return unexpected(); }
   Task<Result<NetnsScanPtr>> scan() override { co_return unexpected(); }
 

@@ -194,8 +194,7 @@ Task<Result<void>> Reconciler::carry_out(Step step, PodRecordPtr pod) {
       co_return redirected;
     }
     case Step::kPrepare: {
-      auto prepared = co_await network_.prepare(pod->netns);
-      if (prepared) pod->rules = Rules::kPrepared;
+      auto prepared = co_await prepare(pod);
       co_return prepared;
     }
     case Step::kRelease: {
@@ -252,9 +251,34 @@ Task<Result<void>> Reconciler::find_namespace(PodRecordPtr pod) {
   co_return Result<void>{};
 }
 
+Result<void> Reconciler::remember(const PodRecord& pod) {
+  auto remembered = memory_.remember(pod.info.uid, pod.netns->id);
+  if (!remembered) return fail(std::move(remembered).error().within("remember the pod"));
+  return {};
+}
+
+Task<Result<void>> Reconciler::prepare(PodRecordPtr pod) {
+  if (pod->wish == Wish::kIn) {
+    auto remembered = remember(*pod);
+    if (!remembered) co_return remembered;
+    // A pod new to us may be redirected all the same: its object was gone for a while, our memory is lost, or istio-cni
+    // enrolled it. What is closed is not opened.
+    if (pod->rules == Rules::kUnknown) {
+      auto found = co_await network_.has_rules(pod->netns);
+      if (!found || *found) {
+        pod->redirected = true;
+        co_return Result<void>{};
+      }
+    }
+  }
+  auto prepared = co_await network_.prepare(pod->netns);
+  if (prepared) pod->rules = Rules::kPrepared;
+  co_return prepared;
+}
+
 Task<Result<void>> Reconciler::redirect(PodRecordPtr pod) {
-  auto remembered = memory_.remember(pod->info.uid, pod->netns->id);
-  if (!remembered) co_return fail(std::move(remembered).error().within("remember the pod"));
+  auto remembered = remember(*pod);
+  if (!remembered) co_return remembered;
   if (pod->rules == Rules::kUnknown) {
     auto present = co_await network_.is_redirected(pod->netns);
     if (present && *present) {

@@ -65,7 +65,9 @@ class Reconciler final : public zds::Owner {
   Task<void> keep(PodRecordPtr pod);
   Task<Result<void>> carry_out(Step step, PodRecordPtr pod);
   Task<Result<void>> find_namespace(PodRecordPtr pod);
+  Task<Result<void>> prepare(PodRecordPtr pod);
   Task<Result<void>> redirect(PodRecordPtr pod);
+  Result<void> remember(const PodRecord& pod);
   Task<Result<void>> announce(PodRecordPtr pod);
   Task<Result<void>> exempt(PodRecordPtr pod);
   Task<Result<void>> unexempt(PodRecordPtr pod);

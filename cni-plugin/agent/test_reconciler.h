@@ -29,12 +29,14 @@ class Node final : public PodNetwork {
     std::vector<IpAddress> addresses;
     bool redirected = false;
     std::vector<MarkUser> mark_users;
+    bool foreign = false;  // rules of another program redirect it
   };
   std::map<ino_t, Space> spaces;
   bool marks_broken = false;     // sockets cannot be looked at
   bool hides_processes = false;  // as a /proc that is not the node's does
   std::vector<std::string> log;
-  bool broken = false;  // rules cannot be applied
+  bool broken = false;      // rules cannot be applied
+  bool unreadable = false;  // whether there are any cannot be told
   redirect::ProbedPods probed;
   bool probes_broken = false;
   int scans = 0;
@@ -68,6 +70,11 @@ class Node final : public PodNetwork {
     CHECK(pod.netns == netns->id);
     const auto space = spaces.find(netns->id.inode);
     co_return space == spaces.end() ? std::vector<MarkUser>{} : space->second.mark_users;
+  }
+  Task<Result<bool>> has_rules(NetnsPtr netns) override {
+    if (unreadable) co_return fail(ErrorCode::kTimeout, "nft is stuck");
+    const auto space = spaces.find(netns->id.inode);
+    co_return space != spaces.end() && (space->second.redirected || space->second.foreign);
   }
   // One that nothing but our descriptor keeps is not in the table.
   void mark(const NetnsPtr& netns, bool redirected) {
@@ -130,7 +137,8 @@ struct Fixture {
   std::shared_ptr<sim::SocketFiles> sockets = std::make_shared<sim::SocketFiles>();
   sim::SimPackets packets{world, loop, sockets};
   sim::SimPackets proxy_packets{world, proxy_loop, sockets};
-  sim::MemoryFiles files{loop, std::make_shared<sim::FileTree>()};
+  std::shared_ptr<sim::FileTree> tree = std::make_shared<sim::FileTree>();
+  sim::MemoryFiles files{loop, tree};
   Node node;
   PodSet set{{}, true};
 

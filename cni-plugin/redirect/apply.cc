@@ -44,7 +44,7 @@ void migrate_queued_connections() {
   WEFT_LOG(kWarn, kTarget, "tcp_migrate_req not set", {"error", std::system_category().message(errno)});
 }
 
-// Of any kind, by whomever.
+// Where that cannot be found out they may be.
 bool any_present(const std::vector<PodRulesPtr>& rules) {
   for (const auto& each : rules) {
     const auto present = each->present();
@@ -155,6 +155,11 @@ Result<bool> verify(const Fd& netns, const Options& wanted) {
     if (!wants_ipv6_route(options)) return true;
     return has_reply_route(AddressFamily::kIpv6);
   });
+}
+
+Result<bool> present(const Fd& netns, const Backend& backend) {
+  return inside<bool>(
+      netns, [&]() -> Result<bool> { return any_present(rules_of(backend)) || any_present(rules_of_others(backend)); });
 }
 
 }  // namespace weft::cni::redirect

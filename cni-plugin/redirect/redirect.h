@@ -78,4 +78,8 @@ Result<void> remove(const Fd& netns, const Backend& backend = {});
 // or added inside our tables. An error when that could not be found out, which the caller should treat as false.
 Result<bool> verify(const Fd& netns, const Options& options);
 
+// True when packet rules of the mesh may be there, whole or not, in whatever form and by whomever: ours or istio-cni's.
+// Where it cannot be found out they may be. An error when the namespace cannot be entered.
+Result<bool> present(const Fd& netns, const Backend& backend);
+
 }  // namespace weft::cni::redirect

@@ -68,6 +68,23 @@ TEST_CASE("a pod that is only prepared redirects nothing, before and after it wa
   }
 }
 
+TEST_CASE("rules of the mesh are found in whatever form they are kept, whole or not") {
+  for (const auto& backend : backends()) {
+    INFO(backend.to_string());
+    Namespace pod;
+    const auto found = [&](const redirect::Backend& asked) { return *redirect::present(pod.fd, asked); };
+    CHECK_FALSE(found(backend));
+    pod.run("nft add table inet somebody-elses");
+    CHECK_FALSE(found(backend));
+    apply(pod, {.backend = backend, .redirecting = false});
+    CHECK(found(backend));
+    apply(pod, {.backend = backend});
+    for (const auto& asked : backends()) CHECK(found(asked));
+    remove(pod, backend);
+    CHECK_FALSE(found(backend));
+  }
+}
+
 TEST_CASE("apply brings up lo, since routes over it need that") {
   for (const auto& backend : backends()) {
     INFO(backend.to_string());

@@ -1,11 +1,14 @@
 """Labels come and go on running pods: into the mesh, out of it, under traffic, and who stays outside."""
+import os
 import secrets
 
-from harness import Capture, case, enrolment, evidence, expect, get, monotonic
+from harness import Capture, case, enrolment, evidence, expect, get, monotonic, wait_for
 from lab_lib import capture
+from lab_lib.shell import write_file
 
 SCENARIO = "policies"
 ROUNDS = 20
+VANISHINGS = 5
 
 
 def tokens_of(mesh, caller, url, count=4):
@@ -147,6 +150,41 @@ def back_and_forth(mesh):
     print("        %d requests under way, %d of them failed at the moments of change" % (len(got["sent"]), len(got["failures"])))
     # Some, on a machine that stalls; not one at each of the changes.
     expect(len(got["failures"]) < ROUNDS, "requests fail where a label changes: %s" % got["failures"][:5])
+
+
+def agent_log(mesh, node):
+    with open(os.path.join(mesh.lab.folder, node, "weft-agent.log"), errors="replace") as handle:
+        return handle.read()
+
+
+@case("the object of a running pod goes away for a moment under traffic, %d times: no byte of it is plain meanwhile" % VANISHINGS)
+def object_vanishes(mesh):
+    mesh.eventually("production/client", "http://web.production/", 200)
+    path = os.path.join(mesh.lab.folder, "state", "cluster.yaml")
+    with open(path) as handle:
+        whole = handle.read()
+    documents = whole.split("---\n")
+    rest = [d for d in documents if "kind: Pod\n" not in d or "  name: client\n" not in d or "  namespace: production\n" not in d]
+    expect(len(rest) == len(documents) - 1, "the state has %d objects of the pod" % (len(documents) - len(rest)))
+    wire = Capture(mesh.lab, "vanishing")
+    load = mesh.lab.load_from("production/client", {"url": "http://web.production/", "prefix": secrets.token_hex(8), "limit_s": 2})
+    left = "pod left the mesh"
+    try:
+        for _ in range(VANISHINGS):
+            begun = agent_log(mesh, "node-a").count(left)
+            write_file(path, "---\n".join(rest))
+            wait_for("the agent to forget the pod", lambda: agent_log(mesh, "node-a").count(left) > begun, 20)
+            write_file(path, whole)
+            mesh.eventually("production/client", "http://web.production/", 200, limit_s=20)
+    finally:
+        write_file(path, whole)
+        got = load.stop(60)
+    wire.stop()
+    tokens = [t for t, _, _ in got["sent"]]
+    expect(not wire.seen(tokens), "%d of %d tokens are readable" % (len(wire.seen(tokens)), len(tokens)))
+    wire.remove()
+    expect(len(tokens) >= VANISHINGS, "only %d requests were sent" % len(tokens))
+    return "%d requests, %d failed, none readable" % (len(tokens), len(got["failures"]))
 
 
 def tokens_of_any_outcome(mesh, url):

@@ -87,6 +87,8 @@ Task<Result<std::vector<cni::agent::MarkUser>>> SimPodNetwork::find_mark_users(c
   co_return std::vector<cni::agent::MarkUser>{};
 }
 
+Task<Result<bool>> SimPodNetwork::has_rules(cni::agent::NetnsPtr netns) { return is_redirected(std::move(netns)); }
+
 Task<Result<cni::agent::NetnsPtr>> SimPodNetwork::open(std::string path) {
   auto worked = co_await work("open");
   if (!worked) co_return fail(std::move(worked).error());

@@ -36,6 +36,7 @@ class SimPodNetwork final : public cni::agent::PodNetwork {
   // The simulated applications set no marks.
   Task<Result<std::vector<cni::agent::MarkUser>>> find_mark_users(cni::agent::NetnsPtr netns,
                                                                   cni::agent::PodProcesses pod) override;
+  Task<Result<bool>> has_rules(cni::agent::NetnsPtr netns) override;
   Task<Result<cni::agent::NetnsPtr>> open(std::string path) override;
   Task<Result<cni::agent::NetnsScanPtr>> scan() override;
   Task<Result<void>> exempt_probes(cni::redirect::ProbedPods pods) override;
