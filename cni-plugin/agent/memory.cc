@@ -15,6 +15,7 @@ constexpr std::size_t kFileSizeMax = 8u << 20;
 
 Result<void> Memory::load() {
   pods_.clear();
+  unsaved_.clear();
   auto text = files_.read(path_, kFileSizeMax);
   if (!text) {
     if (text.error().code() == ErrorCode::kNotFound) return {};
@@ -41,12 +42,14 @@ std::optional<NetnsId> Memory::namespace_of(const std::string& uid) const {
 
 Result<void> Memory::remember(const std::string& uid, const NetnsId& netns) {
   auto [at, added] = pods_.try_emplace(uid, netns);
-  if (!added && at->second == netns) return {};
+  if (!added && at->second == netns && !unsaved_.contains(uid)) return {};
   at->second = netns;
+  unsaved_.insert(uid);
   return save();
 }
 
 Result<void> Memory::forget(const std::string& uid) {
+  unsaved_.erase(uid);
   if (pods_.erase(uid) == 0) return {};
   return save();
 }
@@ -54,7 +57,9 @@ Result<void> Memory::forget(const std::string& uid) {
 Result<void> Memory::save() {
   auto document = json::object();
   for (const auto& [uid, netns] : pods_) document[uid] = {{"device", netns.device}, {"inode", netns.inode}};
-  return files_.write(path_, document.dump(1, ' ', false, json::error_handler_t::replace), kFileMode);
+  auto written = files_.write(path_, document.dump(1, ' ', false, json::error_handler_t::replace), kFileMode);
+  if (written) unsaved_.clear();
+  return written;
 }
 
 }  // namespace weft::cni::agent

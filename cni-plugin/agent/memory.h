@@ -7,6 +7,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "cni-plugin/agent/netns.h"
@@ -25,7 +26,8 @@ class Memory {
   std::optional<NetnsId> namespace_of(const std::string& uid) const;
   const std::map<std::string, NetnsId>& pods() const { return pods_; }
 
-  // Each writes the file if it has to. After an error the change holds in memory alone.
+  // Each writes the file if it has to. After an error the change holds in memory alone, until another is written.
+  // Success of remember() means that this pod is in the file: where it could not be written, the next call tries again.
   Result<void> remember(const std::string& uid, const NetnsId& netns);
   Result<void> forget(const std::string& uid);
 
@@ -35,6 +37,7 @@ class Memory {
   io::Files& files_;
   const std::string path_;
   std::map<std::string, NetnsId> pods_;  // by UID
+  std::set<std::string> unsaved_;        // of those, the ones that the file does not have, or not so
 };
 
 }  // namespace weft::cni::agent

@@ -58,3 +58,17 @@ TEST_CASE("a running pod that enters is remembered before it has any rules") {
   CHECK_FALSE(f.node.spaces[1].redirected);
   REQUIRE(f.until([&] { return f.enrolled("a", 1); }));
 }
+
+TEST_CASE("a pod that cannot be remembered gets no rules, at no attempt, until it can") {
+  Fixture f;
+  f.start();
+  f.node.spaces[1].addresses = {ip("10.0.0.1")};
+  f.pod("a", "10.0.0.1");
+  f.tree->full = true;
+  f.update();
+  f.world.run_for(1min);
+  CHECK(f.node.log.empty());
+  CHECK(f.gauge("weft_agent_unenforced_pods") == 1);
+  f.tree->full = false;
+  CHECK(f.until([&] { return f.enrolled("a", 1); }));
+}
