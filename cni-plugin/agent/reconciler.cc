@@ -1,7 +1,6 @@
 #include "cni-plugin/agent/reconciler.h"
 
 #include <algorithm>
-#include <set>
 
 #include "lib/base/log.h"
 
@@ -60,7 +59,8 @@ void Reconciler::update(const PodSet& set) {
     set_wish(*pod, wish);
     pod->changed.set();
   }
-  if (!set.complete) return;
+  complete_ = set.complete;
+  if (!complete_) return;
   for (const auto& [uid, pod] : store_.pods()) {
     const bool let_go = pod->let_go;
     if (seen.contains(uid) || (pod->wish == Wish::kGone && !let_go)) continue;
@@ -75,6 +75,13 @@ void Reconciler::update(const PodSet& set) {
     if (!seen.contains(uid) && !store_.find(uid)) stale.push_back(uid);
   }
   for (const auto& uid : stale) {
+    if (kept_.contains(uid)) {
+      PodInfo info;
+      info.uid = info.name = uid;
+      info.finished = true;
+      ensure(info);
+      continue;
+    }
     auto forgotten = memory_.forget(uid);
     if (!forgotten) WEFT_LOG(kWarn, kTarget, "cannot write memory", {"error", forgotten.error().message()});
   }
@@ -84,13 +91,14 @@ PodRecordPtr Reconciler::ensure(const PodInfo& info) {
   if (auto known = store_.find(info.uid)) return known;
   metrics_.pods_added.add();
   auto pod = std::make_shared<PodRecord>(loop_, info);
-  pod->wish = info.wanted ? Wish::kIn : Wish::kOut;
+  pod->wish = info.finished ? Wish::kGone : info.wanted ? Wish::kIn : Wish::kOut;
   pod->since = loop_.now();
   if (memory_.contains(info.uid)) {
     pod->rules = Rules::kUnknown;
     pod->enrolled_before = info.wanted;
     if (info.wanted) probes_.adopt(info.uid, info.ips);
   }
+  pod->told = kept_.erase(info.uid) > 0;
   store_.insert(pod);
   scope_.spawn(keep(pod));
   return pod;
@@ -427,6 +435,20 @@ void Reconciler::settle_if_done(PodRecord& pod) {
   } else if (newest == 0) {
     settle(pod, fail(ErrorCode::kUnavailable, "no ztunnel connection"));
   }
+}
+
+std::vector<zds::SnapshotPod> Reconciler::snapshot(zds::LinkId link) {
+  auto pods = store_.snapshot(link);
+  if (complete_) return pods;
+  // Of these it is not known whether they are there; their rules are, and their traffic would go nowhere.
+  for (const auto& [uid, netns] : memory_.pods()) {
+    if (store_.find(uid)) continue;
+    zds::SnapshotPod kept;
+    kept.pod.uid = uid;
+    pods.push_back(std::move(kept));
+    kept_.insert(uid);
+  }
+  return pods;
 }
 
 void Reconciler::answered(zds::LinkId link, const std::string& uid, Result<void> outcome) {

@@ -12,6 +12,7 @@
 // Thread: the loop's. What is handed to the constructor outlives the reconciler.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "cni-plugin/agent/memory.h"
@@ -56,7 +57,7 @@ class Reconciler final : public zds::Owner {
   zds::LinkId newest_proxy() const { return server_.newest(); }
 
  private:
-  std::vector<zds::SnapshotPod> snapshot(zds::LinkId link) override { return store_.snapshot(link); }
+  std::vector<zds::SnapshotPod> snapshot(zds::LinkId link) override;
   void answered(zds::LinkId link, const std::string& uid, Result<void> outcome) override;
   void links_changed(zds::LinkId newest, std::size_t count) override;
 
@@ -91,6 +92,9 @@ class Reconciler final : public zds::Owner {
   ProbeExemption probes_;
   Scope scope_;
   std::size_t outside_ = 0;  // pods of the node that do not concern us
+  bool complete_ = false;    // so was the last set
+  // Pods that are only remembered, and that a proxy was told to keep because what the state says of them could not be read.
+  std::set<std::string> kept_;
   NetnsScanPtr last_scan_;
   MonotonicTime last_scan_began_{};
   bool scanning_ = false;

@@ -197,10 +197,30 @@ TEST_CASE("a new agent finds its pods again and takes none from a proxy that ser
   }
   SECTION("the manifests cannot be read") {
     const auto pods = f.set;
-    f.set = {{}, false};
+    f.set = {{f.set.pods[1]}, false};
     f.agent = std::make_unique<Fixture::Agent>(f);
+    REQUIRE(f.until([&] { return f.ztunnel->proxy.ready && f.agent->reconciler.newest_proxy() != 0; }));
     f.world.run_for(10s);
     CHECK(f.agent->memory.contains("a"));
+    CHECK(f.serving("a"));
+    f.set = pods;
+    SECTION("and then they can") {
+      f.update();
+      REQUIRE(f.until([&] { return f.gauge("weft_agent_pods{state=\"enrolled\"}") == 2; }));
+      CHECK(std::count(f.ztunnel->proxy.log.begin(), f.ztunnel->proxy.log.end(), "remove a") == 0);
+      CHECK(f.node.log == log);
+    }
+    SECTION("and then the pod is gone") {
+      f.set.pods.erase(f.set.pods.begin());
+      f.update();
+      CHECK(f.until([&] { return !f.serving("a") && !f.agent->memory.contains("a"); }));
+      CHECK(f.enrolled("b", 2));
+    }
+    SECTION("and then its label is gone") {
+      f.set.pods[0].wanted = false;
+      f.update();
+      CHECK(f.until([&] { return !f.serving("a") && !f.node.spaces[1].redirected; }));
+    }
   }
   SECTION("a pod went meanwhile") {
     f.set.pods.erase(f.set.pods.begin());
