@@ -27,8 +27,9 @@ Step next_step(const PodRecord& pod, zds::LinkId newest) {
     return pod.rules == Rules::kPrepared ? Step::kRevoke : Step::kPrepare;
   }
   if (pod.wish != Wish::kIn) {
-    if (pod.enrolled_before || !pod.probed.empty()) return Step::kUnexempt;
+    // Proxies first: a node whose own rules cannot be changed must not keep them serving a pod that is gone.
     if (pod.told) return Step::kRevoke;
+    if (pod.enrolled_before || !pod.probed.empty()) return Step::kUnexempt;
     return pod.let_go ? Step::kNone : Step::kForget;  // kept, lest it be found again
   }
   if (pod.lost) return Step::kRevoke;

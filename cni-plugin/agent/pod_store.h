@@ -3,7 +3,7 @@
 //   wanted in:   find its namespace -> redirect it -> announce it to the node proxy -> exempt its health probes
 //                (where the pod runs already, outside: prepare it for a proxy -> announce it -> redirect it)
 //   wanted out:  find its namespace -> redirect nothing any more -> tell the proxies -> take the rules away -> as gone
-//   gone:        end the exemption -> tell the proxies -> forget it
+//   gone:        tell the proxies -> end the exemption -> forget it
 //
 // A pod is known while it is wanted in, and afterwards until everything about it is undone; the rest is not stored. What a
 // proxy that connects is told follows from the same records (snapshot()), so that it is never less than the truth: a pod

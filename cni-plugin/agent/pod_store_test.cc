@@ -59,8 +59,10 @@ TEST_CASE("the next step follows from what is wanted and what is the case") {
       {Wish::kGone, true, Rules::kPresent, true, 1, 1, false, Step::kRevoke},
       {Wish::kGone, true, Rules::kPresent, false, 0, 0, false, Step::kForget},
       {Wish::kOut, true, Rules::kPresent, true, 1, 1, true, Step::kPrepare},
-      {Wish::kOut, true, Rules::kAbsent, true, 1, 1, true, Step::kUnexempt},
-      {Wish::kGone, true, Rules::kPresent, true, 1, 1, true, Step::kUnexempt},
+      {Wish::kOut, true, Rules::kAbsent, true, 1, 1, true, Step::kRevoke},
+      {Wish::kOut, true, Rules::kAbsent, false, 0, 1, true, Step::kUnexempt},
+      {Wish::kGone, true, Rules::kPresent, true, 1, 1, true, Step::kRevoke},
+      {Wish::kGone, true, Rules::kPresent, false, 0, 1, true, Step::kUnexempt},
   };
   ManualLoop loop;
   for (std::size_t row = 0; row < table.size(); ++row) {

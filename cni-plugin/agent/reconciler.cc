@@ -324,6 +324,7 @@ Task<Result<void>> Reconciler::exempt(PodRecordPtr pod) {
 }
 
 Task<Result<void>> Reconciler::unexempt(PodRecordPtr pod) {
+  if (pod->wish == Wish::kGone) lose_namespace(*pod);  // not held any longer, however long this takes
   auto uid = pod->info.uid;
   auto ended = co_await probes_.set(std::move(uid), {});
   if (!ended) co_return ended;

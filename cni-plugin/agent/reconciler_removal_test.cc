@@ -38,6 +38,24 @@ TEST_CASE("a pod whose network the runtime takes away is revoked at once, and st
   CHECK(!f.agent->memory.contains("a"));
 }
 
+TEST_CASE("a node that cannot change its own rules still revokes a pod that is gone, and lets go of its namespace") {
+  Fixture f;
+  f.start();
+  f.node.spaces[7].addresses = {ip("10.0.0.5")};
+  f.pod("a", "10.0.0.5");
+  f.update();
+  REQUIRE(f.until([&] { return f.enrolled("a", 7) && !f.node.probed.empty(); }));
+  f.node.probes_broken = true;
+  f.set.pods.clear();
+  f.update();
+  CHECK(f.until([&] { return !f.serving("a"); }));
+  f.world.run_for(1min);
+  REQUIRE(f.agent->reconciler.pods().size() == 1);
+  CHECK_FALSE(f.agent->reconciler.pods().at("a")->netns);
+  f.node.probes_broken = false;
+  CHECK(f.until([&] { return f.agent->reconciler.pods().empty() && f.node.probed.empty(); }));
+}
+
 TEST_CASE("a pod without a proxy is let go at once, and one whose proxy does not answer in time is told of") {
   Fixture f;
   f.start();
