@@ -44,6 +44,7 @@ Result<void> Memory::remember(const std::string& uid, const NetnsId& netns) {
   auto [at, added] = pods_.try_emplace(uid, netns);
   if (!added && at->second == netns && !unsaved_.contains(uid)) return {};
   at->second = netns;
+  std::erase_if(pods_, [&](const auto& entry) { return entry.second == netns && entry.first != uid; });
   unsaved_.insert(uid);
   return save();
 }

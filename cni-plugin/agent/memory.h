@@ -27,7 +27,8 @@ class Memory {
   const std::map<std::string, NetnsId>& pods() const { return pods_; }
 
   // Each writes the file if it has to. After an error the change holds in memory alone, until another is written.
-  // Success of remember() means that this pod is in the file: where it could not be written, the next call tries again.
+  // A namespace is one pod's: remember() strikes out another that had it. Success of remember() means that this pod is in
+  // the file: where it could not be written, the next call tries again.
   Result<void> remember(const std::string& uid, const NetnsId& netns);
   Result<void> forget(const std::string& uid);
 

@@ -37,6 +37,14 @@ TEST_CASE("what is remembered is found by the next agent, what is forgotten is n
   CHECK(f.memory.namespace_of("b") == NetnsId{4, 3});
 }
 
+TEST_CASE("a namespace is remembered of one pod, the last") {
+  Fixture f;
+  CHECK(f.memory.remember("a", {4, 1}));
+  CHECK(f.memory.remember("b", {4, 2}));
+  CHECK(f.memory.remember("b", {4, 1}));
+  CHECK(f.saved() == std::map<std::string, NetnsId>{{"b", {4, 1}}});
+}
+
 TEST_CASE("a pod that could not be written down is not taken for remembered at the next attempt") {
   Fixture f;
   CHECK(f.memory.remember("a", {4, 1}));

@@ -132,12 +132,6 @@ std::optional<std::string> leading_uid(std::string_view text) {
   return uid;
 }
 
-bool shares_address(const NetnsCandidate& candidate, const PodInfo& pod) {
-  return std::any_of(pod.ips.begin(), pod.ips.end(), [&](const IpAddress& ip) {
-    return std::find(candidate.addresses.begin(), candidate.addresses.end(), ip) != candidate.addresses.end();
-  });
-}
-
 }  // namespace
 
 Result<NetnsPtr> open_netns(const std::string& path, const NetnsPlaces& places) {
@@ -148,8 +142,9 @@ Result<NetnsPtr> open_netns(const std::string& path, const NetnsPlaces& places) 
   return netns;
 }
 
-bool NetnsScan::holds(const NetnsId& id) const {
-  return std::any_of(found.begin(), found.end(), [&](const NetnsCandidate& candidate) { return candidate.id == id; });
+const NetnsCandidate* NetnsScan::find(const NetnsId& id) const {
+  const auto at = std::ranges::find(found, id, &NetnsCandidate::id);
+  return at == found.end() ? nullptr : &*at;
 }
 
 Result<NetnsScan> scan_netns(const NetnsPlaces& places) {
@@ -182,11 +177,33 @@ Result<NetnsScan> scan_netns(const NetnsPlaces& places) {
   return scan;
 }
 
+bool holds_address(const NetnsCandidate& candidate, const PodInfo& pod) {
+  return std::any_of(pod.ips.begin(), pod.ips.end(), [&](const IpAddress& ip) {
+    return std::find(candidate.addresses.begin(), candidate.addresses.end(), ip) != candidate.addresses.end();
+  });
+}
+
+bool is_anothers(const NetnsCandidate& candidate, const PodInfo& pod, const std::set<std::string>& known) {
+  const auto& uids = candidate.pod_uids;
+  return !uids.contains(pod.uid) &&
+         std::any_of(uids.begin(), uids.end(), [&](const std::string& uid) { return known.contains(uid); });
+}
+
 Result<const NetnsCandidate*> match_netns(const NetnsScan& scan, const PodInfo& pod,
-                                          const std::optional<NetnsId>& remembered) {
+                                          const std::optional<NetnsId>& remembered, const std::set<std::string>& known) {
   std::vector<const NetnsCandidate*> holders;
+  bool others = false;
   for (const auto& candidate : scan.found) {
-    if (shares_address(candidate, pod)) holders.push_back(&candidate);
+    if (!holds_address(candidate, pod)) continue;
+    if (is_anothers(candidate, pod, known)) {
+      others = true;
+    } else {
+      holders.push_back(&candidate);
+    }
+  }
+  if (holders.empty() && others) {
+    return fail(ErrorCode::kDenied,
+                "only a network namespace with processes of another pod holds an address of pod " + pod.full_name());
   }
   if (holders.empty()) return fail(ErrorCode::kNotFound, "no network namespace holds an address of pod " + pod.full_name());
   if (holders.size() == 1) return holders.front();

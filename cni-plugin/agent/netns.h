@@ -2,7 +2,9 @@
 //
 // How a running pod's namespace is found: every namespace that a process is in (/proc/PID/ns/net) or that is mounted where
 // container runtimes and ip(8) mount them is entered once and its addresses are listed; the pod's is the one that holds an
-// address of the pod. Being found by address and not by process, a foreign process inside the namespace changes nothing.
+// address of the pod. Being found by address and not by process, a foreign process inside the namespace changes nothing. But
+// one whose processes are of another pod of the node, and none of the pod's own, is not the pod's: its address may be one
+// that the pod no longer has, or that somebody gave himself.
 // When several hold it (a privileged pod can give itself any address, and two clusters on one machine may use the same), one
 // is taken only if it is the one remembered, or the only one with a process of the pod's cgroup, or the one the pod object
 // names; otherwise none is. The node's own namespace is never anybody's.
@@ -71,15 +73,21 @@ struct NetnsScan {
   MonotonicTime taken{};  // when it began; set by the caller
   std::vector<NetnsCandidate> found;
   std::vector<NetnsProcess> processes;
-  bool holds(const NetnsId& id) const;
+  const NetnsCandidate* find(const NetnsId& id) const;  // null when there is none
 };
 
 // Fails only when /proc cannot be read; what vanishes meanwhile is left out.
 Result<NetnsScan> scan_netns(const NetnsPlaces& places);
 
-// kNotFound when no namespace holds an address of the pod, kDenied when several do and nothing tells which is right.
+bool holds_address(const NetnsCandidate& candidate, const PodInfo& pod);
+
+// Its processes are of other pods among `known` (UIDs), and none of the pod's own.
+bool is_anothers(const NetnsCandidate& candidate, const PodInfo& pod, const std::set<std::string>& known);
+
+// kNotFound when no namespace holds an address of the pod, kDenied when only another pod's does, or several do and nothing
+// tells which is right. `known`: UIDs of the pods of the node.
 Result<const NetnsCandidate*> match_netns(const NetnsScan& scan, const PodInfo& pod,
-                                          const std::optional<NetnsId>& remembered);
+                                          const std::optional<NetnsId>& remembered, const std::set<std::string>& known);
 
 // The UID of the pod that a process belongs to, from the text of /proc/PID/cgroup; none when it names none.
 std::optional<std::string> pod_uid_of_cgroup(std::string_view text);

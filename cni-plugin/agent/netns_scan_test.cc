@@ -67,7 +67,7 @@ TEST_CASE("a namespace is found by an address inside it, and is gone with its la
   Inhabitant inhabitant;
   const auto scan = scan_netns({});
   REQUIRE(scan);
-  const auto match = match_netns(*scan, pod(), {});
+  const auto match = match_netns(*scan, pod(), {}, {});
   REQUIRE(match);
   const auto opened = open_netns((*match)->path, {});
   REQUIRE(opened);
@@ -83,7 +83,7 @@ TEST_CASE("a namespace is found by an address inside it, and is gone with its la
 
   // Our holding it open does not make it look alive.
   inhabitant.end();
-  CHECK_FALSE(scan_netns({}).value().holds((*opened)->id));
+  CHECK_FALSE(scan_netns({}).value().find((*opened)->id));
 }
 
 TEST_CASE("the node's own namespace, and what is none, are nobody's") {
@@ -98,5 +98,5 @@ TEST_CASE("the node's own namespace, and what is none, are nobody's") {
   REQUIRE(scan);
   PodInfo self = pod();
   self.ips = {IpAddress::parse("127.0.0.1").value()};
-  CHECK_FALSE(match_netns(*scan, self, {}));
+  CHECK_FALSE(match_netns(*scan, self, {}, {}));
 }

@@ -27,37 +27,57 @@ PodInfo pod(std::vector<IpAddress> ips) {
 TEST_CASE("a pod's namespace is the one that holds one of its addresses") {
   NetnsScan scan;
   scan.found = {candidate(1, {ip("10.0.0.1"), ip("fd00::1")}), candidate(2, {ip("10.0.0.2")}), candidate(3, {})};
-  CHECK(match_netns(scan, pod({ip("10.0.0.2")}), {}).value()->id.inode == 2);
-  CHECK(match_netns(scan, pod({ip("10.9.9.9"), ip("fd00::1")}), {}).value()->id.inode == 1);
-  CHECK(match_netns(scan, pod({ip("10.0.0.3")}), {}).error().code() == ErrorCode::kNotFound);
-  CHECK(match_netns(scan, pod({}), {}).error().code() == ErrorCode::kNotFound);
-  CHECK(scan.holds({4, 3}));
-  CHECK_FALSE(scan.holds({4, 9}));
-  CHECK_FALSE(scan.holds({5, 3}));
+  CHECK(match_netns(scan, pod({ip("10.0.0.2")}), {}, {}).value()->id.inode == 2);
+  CHECK(match_netns(scan, pod({ip("10.9.9.9"), ip("fd00::1")}), {}, {}).value()->id.inode == 1);
+  CHECK(match_netns(scan, pod({ip("10.0.0.3")}), {}, {}).error().code() == ErrorCode::kNotFound);
+  CHECK(match_netns(scan, pod({}), {}, {}).error().code() == ErrorCode::kNotFound);
+  CHECK(scan.find({4, 3}) == &scan.found[2]);
+  CHECK_FALSE(scan.find({4, 9}));
+  CHECK_FALSE(scan.find({5, 3}));
 }
 
 TEST_CASE("of several namespaces with the address none is taken unless something tells") {
   NetnsScan scan;
   scan.found = {candidate(1, {ip("10.0.0.1")}, {"another"}), candidate(2, {ip("10.0.0.1")}), candidate(3, {ip("10.0.0.1")})};
   auto wanted = pod({ip("10.0.0.1")});
-  CHECK(match_netns(scan, wanted, {}).error().code() == ErrorCode::kDenied);
-  CHECK(match_netns(scan, wanted, NetnsId{4, 9}).error().code() == ErrorCode::kDenied);
+  CHECK(match_netns(scan, wanted, {}, {}).error().code() == ErrorCode::kDenied);
+  CHECK(match_netns(scan, wanted, NetnsId{4, 9}, {}).error().code() == ErrorCode::kDenied);
 
-  SECTION("it was that one before") { CHECK(match_netns(scan, wanted, NetnsId{4, 3}).value()->id.inode == 3); }
+  SECTION("it was that one before") { CHECK(match_netns(scan, wanted, NetnsId{4, 3}, {}).value()->id.inode == 3); }
   SECTION("a process of the pod is in one") {
     scan.found[1].pod_uids = {"uid-1"};
-    CHECK(match_netns(scan, wanted, {}).value()->id.inode == 2);
+    CHECK(match_netns(scan, wanted, {}, {}).value()->id.inode == 2);
     scan.found[2].pod_uids = {"uid-1"};
-    CHECK(match_netns(scan, wanted, {}).error().code() == ErrorCode::kDenied);
+    CHECK(match_netns(scan, wanted, {}, {}).error().code() == ErrorCode::kDenied);
   }
   SECTION("the object names one of them") {
     wanted.netns_hint = "/run/netns/n1";
-    CHECK(match_netns(scan, wanted, {}).value()->id.inode == 1);
+    CHECK(match_netns(scan, wanted, {}, {}).value()->id.inode == 1);
   }
   SECTION("the object names one that does not hold the address") {
     scan.found.push_back(candidate(4, {ip("10.0.0.4")}));
     wanted.netns_hint = "/run/netns/n4";
-    CHECK(match_netns(scan, wanted, {}).error().code() == ErrorCode::kDenied);
+    CHECK(match_netns(scan, wanted, {}, {}).error().code() == ErrorCode::kDenied);
+  }
+}
+
+TEST_CASE("a namespace with processes of another pod of the node, and none of the pod's own, is not the pod's") {
+  NetnsScan scan;
+  scan.found = {candidate(1, {ip("10.0.0.1")}, {"uid-2"})};
+  const auto wanted = pod({ip("10.0.0.1")});
+  const std::set<std::string> known{"uid-1", "uid-2"};
+  CHECK(match_netns(scan, wanted, {}, known).error().code() == ErrorCode::kDenied);
+  CHECK(match_netns(scan, wanted, NetnsId{4, 1}, known).error().code() == ErrorCode::kDenied);
+  SECTION("nobody knows that pod: the cgroup of a static pod, or of whom runs the node, names none") {
+    CHECK(match_netns(scan, wanted, {}, {"uid-1"}).value()->id.inode == 1);
+  }
+  SECTION("the other one is a guest") {
+    scan.found[0].pod_uids.insert("uid-1");
+    CHECK(match_netns(scan, wanted, {}, known).value()->id.inode == 1);
+  }
+  SECTION("the pod has one of its own beside it") {
+    scan.found.push_back(candidate(2, {ip("10.0.0.1")}));
+    CHECK(match_netns(scan, wanted, {}, known).value()->id.inode == 2);
   }
 }
 

@@ -49,8 +49,8 @@ Step next_step(const PodRecord& pod, zds::LinkId newest) {
   return Step::kNone;
 }
 
-void take_offer(PodRecord& pod) {
-  if (!pod.offer) return;
+bool take_offer(PodRecord& pod) {
+  if (!pod.offer) return false;
   auto offer = std::move(*pod.offer);
   pod.offer.reset();
   if (pod.waiting) {
@@ -60,12 +60,13 @@ void take_offer(PodRecord& pod) {
   pod.waiting = std::move(offer.verdict);
   pod.failures = 0;
   pod.error.clear();
-  if (pod.netns && pod.netns->id == offer.netns->id) return;
+  if (pod.netns && pod.netns->id == offer.netns->id) return false;
   // A new sandbox: a proxy that serves the old one replaces it when it is told of the new.
   pod.netns = std::move(offer.netns);
   pod.rules = Rules::kAbsent;
   pod.acked_by = pod.replaying_to = 0;
   pod.lost = false;
+  return true;
 }
 
 void lose_namespace(PodRecord& pod) {

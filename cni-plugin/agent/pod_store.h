@@ -59,6 +59,7 @@ struct PodRecord {
     std::shared_ptr<Verdict> verdict;
   };
   std::optional<Offer> offer;
+  bool displaced = false;            // its namespace is another pod's; to be given up at the next step
   std::shared_ptr<Verdict> waiting;  // of the offer taken up
 
   std::vector<MarkUser> mark_users;  // as last seen
@@ -93,8 +94,8 @@ std::string_view to_string(Step step);
 // Pure. `newest` is the proxy to announce to, 0 for none.
 Step next_step(const PodRecord& pod, zds::LinkId newest);
 
-// What follows from a namespace the plugin brought: takes the offer up, if there is one.
-void take_offer(PodRecord& pod);
+// What follows from a namespace the plugin brought: takes the offer up, if there is one. True when it is another namespace.
+bool take_offer(PodRecord& pod);
 // The pod's namespace is gone.
 void lose_namespace(PodRecord& pod);
 

@@ -1,6 +1,7 @@
 #include "cni-plugin/agent/reconciler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "lib/base/log.h"
 
@@ -37,10 +38,11 @@ Task<void> Reconciler::run(StopToken stop) {
 }
 
 void Reconciler::update(const PodSet& set) {
-  std::set<std::string> seen;
+  known_.clear();
+  for (const auto& info : set.pods) known_.insert(info.uid);
   outside_ = 0;
+  std::vector<PodRecordPtr> added;  // all are known before one of them acts
   for (auto info : set.pods) {
-    seen.insert(info.uid);
     auto pod = store_.find(info.uid);
     if (pod && info.ips.empty()) info.ips = pod->info.ips;  // the plugin's, or those before the kubelet started again
     if (!pod && (info.finished || (!info.wanted && !memory_.contains(info.uid)))) {
@@ -48,7 +50,7 @@ void Reconciler::update(const PodSet& set) {
       continue;
     }
     if (!pod) {
-      ensure(info);
+      added.push_back(insert(info));
       continue;
     }
     const Wish wish = info.finished || pod->let_go ? Wish::kGone : info.wanted ? Wish::kIn : Wish::kOut;
@@ -59,11 +61,12 @@ void Reconciler::update(const PodSet& set) {
     set_wish(*pod, wish);
     pod->changed.set();
   }
+  for (auto& pod : added) scope_.spawn(keep(std::move(pod)));
   complete_ = set.complete;
   if (!complete_) return;
   for (const auto& [uid, pod] : store_.pods()) {
     const bool let_go = pod->let_go;
-    if (seen.contains(uid) || (pod->wish == Wish::kGone && !let_go)) continue;
+    if (known_.contains(uid) || (pod->wish == Wish::kGone && !let_go)) continue;
     pod->let_go = false;
     metrics_.pods_deleted.add();
     set_wish(*pod, Wish::kGone);
@@ -72,14 +75,14 @@ void Reconciler::update(const PodSet& set) {
   // Pods that went while no agent ran.
   std::vector<std::string> stale;
   for (const auto& [uid, netns] : memory_.pods()) {
-    if (!seen.contains(uid) && !store_.find(uid)) stale.push_back(uid);
+    if (!known_.contains(uid) && !store_.find(uid)) stale.push_back(uid);
   }
   for (const auto& uid : stale) {
     if (kept_.contains(uid)) {
       PodInfo info;
       info.uid = info.name = uid;
       info.finished = true;
-      ensure(info);
+      scope_.spawn(keep(insert(info)));
       continue;
     }
     auto forgotten = memory_.forget(uid);
@@ -87,8 +90,7 @@ void Reconciler::update(const PodSet& set) {
   }
 }
 
-PodRecordPtr Reconciler::ensure(const PodInfo& info) {
-  if (auto known = store_.find(info.uid)) return known;
+PodRecordPtr Reconciler::insert(const PodInfo& info) {
   metrics_.pods_added.add();
   auto pod = std::make_shared<PodRecord>(loop_, info);
   pod->wish = info.finished ? Wish::kGone : info.wanted ? Wish::kIn : Wish::kOut;
@@ -100,7 +102,6 @@ PodRecordPtr Reconciler::ensure(const PodInfo& info) {
   }
   pod->told = kept_.erase(info.uid) > 0;
   store_.insert(pod);
-  scope_.spawn(keep(pod));
   return pod;
 }
 
@@ -113,7 +114,11 @@ void Reconciler::set_wish(PodRecord& pod, Wish wish) {
 
 Task<Result<void>> Reconciler::add(PodInfo info, NetnsPtr netns, StopToken stop) {
   if (scope_.stop_requested()) co_return fail(ErrorCode::kUnavailable, "the node agent is ending");
-  auto pod = ensure(info);
+  auto pod = store_.find(info.uid);
+  if (!pod) {
+    pod = insert(info);
+    scope_.spawn(keep(pod));
+  }
   auto verdict = std::make_shared<Verdict>(loop_);
   if (pod->offer) {
     pod->offer->verdict->outcome = fail(ErrorCode::kCancelled, "asked for again meanwhile");
@@ -152,7 +157,15 @@ Task<Result<void>> Reconciler::let_go(std::string full_name, NetnsId netns, Stop
 
 Task<void> Reconciler::keep(PodRecordPtr pod) {
   while (!scope_.stop_requested()) {
-    take_offer(*pod);
+    if (std::exchange(pod->displaced, false)) {
+      lose_namespace(*pod);
+      if (!pod->lost) pod->revoked.set();
+    }
+    // What was lost is revoked first.
+    if (!pod->lost && take_offer(*pod)) {
+      co_await displace(pod);
+      continue;
+    }
     pod->changed.reset();
     const Step step = next_step(*pod, server_.newest());
     if (step == Step::kForget) break;
@@ -178,6 +191,7 @@ Task<void> Reconciler::keep(PodRecordPtr pod) {
   take_offer(*pod);
   settle(*pod, fail(ErrorCode::kUnavailable,
                     scope_.stop_requested() ? "the node agent is ending" : "the pod does not belong into the mesh"));
+  pod->revoked.set();
   if (scope_.stop_requested()) co_return;
   auto forgotten = memory_.forget(pod->info.uid);
   if (!forgotten) WEFT_LOG(kWarn, kTarget, "cannot write memory", {"error", forgotten.error().message()});
@@ -239,23 +253,6 @@ Task<Result<void>> Reconciler::carry_out(Step step, PodRecordPtr pod) {
     case Step::kNone:
     case Step::kForget: break;
   }
-  co_return Result<void>{};
-}
-
-Task<Result<void>> Reconciler::find_namespace(PodRecordPtr pod) {
-  auto seen = co_await scan(std::max(pod->since, loop_.now() - kScanAge));
-  if (!seen) co_return fail(std::move(seen).error());
-  auto match = match_netns(**seen, pod->info, memory_.namespace_of(pod->info.uid));
-  if (!match) co_return fail(std::move(match).error());
-  const NetnsId wanted = (*match)->id;
-  auto path = (*match)->path;
-  auto opened = co_await network_.open(std::move(path));
-  if (!opened) co_return fail(std::move(opened).error());
-  if ((*opened)->id != wanted) co_return fail(ErrorCode::kUnavailable, "the network namespace changed while it was opened");
-  pod->netns = std::move(*opened);
-  // Rules of an earlier agent may be there.
-  pod->rules = Rules::kUnknown;
-  WEFT_LOG(kInfo, kTarget, "network namespace found", {"pod", pod->info.full_name()}, {"path", pod->netns->path});
   co_return Result<void>{};
 }
 
@@ -331,80 +328,6 @@ Task<Result<void>> Reconciler::unexempt(PodRecordPtr pod) {
   pod->probed.clear();
   pod->enrolled_before = false;
   co_return Result<void>{};
-}
-
-Task<void> Reconciler::look_after(PodRecordPtr pod) {
-  if (pod->wish != Wish::kIn || !pod->netns || pod->rules != Rules::kPresent) co_return;
-  metrics_.verifications.add();
-  // One look at the node serves all its pods.
-  auto seen = co_await scan(loop_.now() - kVerifyInterval);
-  if (seen && !(*seen)->holds(pod->netns->id)) {
-    // The scan may be older than the namespace; one that begins now is not.
-    seen = co_await scan(loop_.now());
-    if (seen && !(*seen)->holds(pod->netns->id)) {
-      metrics_.lost_namespaces.add();
-      WEFT_LOG(kWarn, kTarget, "network namespace is gone", {"pod", pod->info.full_name()}, {"path", pod->netns->path});
-      lose_namespace(*pod);
-      co_return;
-    }
-  }
-  if (seen) co_await look_for_marks(pod, *seen);
-  auto present = co_await network_.is_redirected(pod->netns);
-  if (present && *present) co_return;
-  metrics_.repairs.add();
-  WEFT_LOG(kError, kTarget, "rules of a pod are missing or altered, repairing", {"pod", pod->info.full_name()},
-           {"error", present ? "not as applied" : present.error().message()});
-  pod->rules = Rules::kAbsent;
-}
-
-// Tells of a process once, not at every look, and of one in a line: who starts a new one each time gets a line each time.
-Task<void> Reconciler::look_for_marks(PodRecordPtr pod, NetnsScanPtr seen) {
-  auto suspects = processes_of(*seen, pod->info.uid, pod->netns->id);
-  const bool blind = suspects.pids.empty();
-  auto found = co_await network_.find_mark_users(pod->netns, std::move(suspects));
-  const auto outcome = !found            ? to_string(found.error().code())
-                       : !found->empty() ? std::string_view("users")
-                       : blind           ? std::string_view("no_process")
-                                         : std::string_view("none");
-  metrics_.mark_looks.with({{"outcome", std::string(outcome)}}).add();
-  const auto error = found ? std::string() : found.error().message();
-  if (!error.empty() && error != pod->mark_error) {
-    WEFT_LOG(kWarn, kTarget, "cannot see who uses the proxy's packet mark", {"pod", pod->info.full_name()},
-             {"error", error});
-  }
-  pod->mark_error = error;
-  if (!found) co_return;
-  const auto before = std::exchange(pod->mark_users, std::move(*found));
-  const auto known = [&before](const MarkUser& user) {
-    return std::any_of(before.begin(), before.end(), [&user](const MarkUser& old) { return old.pid == user.pid; });
-  };
-  if (!std::all_of(pod->mark_users.begin(), pod->mark_users.end(), known)) {
-    WEFT_LOG(kWarn, kTarget, "a process of a pod uses the proxy's packet mark, past the mesh",
-             {"pod", pod->info.full_name()}, {"uid", pod->info.uid}, {"processes", to_string(pod->mark_users)});
-  } else if (pod->mark_users.empty() && !before.empty()) {
-    WEFT_LOG(kInfo, kTarget, "no process of the pod uses the proxy's packet mark any more", {"pod", pod->info.full_name()},
-             {"uid", pod->info.uid});
-  }
-}
-
-Task<Result<NetnsScanPtr>> Reconciler::scan(MonotonicTime not_before) {
-  while (!last_scan_ || last_scan_began_ < not_before) {
-    if (scanning_) {
-      auto other = co_await scanned_.wait();
-      (void)other;
-      continue;
-    }
-    scanning_ = true;
-    scanned_.reset();
-    const auto began = loop_.now();
-    auto done = co_await network_.scan();
-    scanning_ = false;
-    scanned_.set();
-    if (!done) co_return done;
-    last_scan_ = std::move(*done);
-    last_scan_began_ = began;
-  }
-  co_return last_scan_;
 }
 
 void Reconciler::count(Step step, const Result<void>& outcome) {

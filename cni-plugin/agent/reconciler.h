@@ -61,11 +61,17 @@ class Reconciler final : public zds::Owner {
   void answered(zds::LinkId link, const std::string& uid, Result<void> outcome) override;
   void links_changed(zds::LinkId newest, std::size_t count) override;
 
-  PodRecordPtr ensure(const PodInfo& info);
+  PodRecordPtr insert(const PodInfo& info);  // the caller spawns keep()
   void set_wish(PodRecord& pod, Wish wish);
   Task<void> keep(PodRecordPtr pod);
   Task<Result<void>> carry_out(Step step, PodRecordPtr pod);
   Task<Result<void>> find_namespace(PodRecordPtr pod);
+  // Another pod that has the namespace; for one found by its address also one that had it before and is still to find it.
+  PodRecordPtr holder_of(const NetnsId& netns, const PodRecord& asking) const;
+  PodRecordPtr claimant_of(const NetnsCandidate& candidate, const PodRecord& asking) const;
+  // The plugin's word counts more than a scan's: who else was given the pod's namespace loses it, and its proxies know,
+  // before the pod goes on.
+  Task<void> displace(PodRecordPtr pod);
   Task<Result<void>> prepare(PodRecordPtr pod);
   Task<Result<void>> redirect(PodRecordPtr pod);
   Result<void> remember(const PodRecord& pod);
@@ -91,8 +97,9 @@ class Reconciler final : public zds::Owner {
   PodStore store_;
   ProbeExemption probes_;
   Scope scope_;
-  std::size_t outside_ = 0;  // pods of the node that do not concern us
-  bool complete_ = false;    // so was the last set
+  std::set<std::string> known_;  // UIDs of the last set, pods outside the mesh too
+  std::size_t outside_ = 0;      // pods of the node that do not concern us
+  bool complete_ = false;        // so was the last set
   // Pods that are only remembered, and that a proxy was told to keep because what the state says of them could not be read.
   std::set<std::string> kept_;
   NetnsScanPtr last_scan_;

@@ -29,7 +29,8 @@ class Node final : public PodNetwork {
     std::vector<IpAddress> addresses;
     bool redirected = false;
     std::vector<MarkUser> mark_users;
-    bool foreign = false;  // rules of another program redirect it
+    bool foreign = false;            // rules of another program redirect it
+    std::set<std::string> pod_uids;  // whose processes are in it
   };
   std::map<ino_t, Space> spaces;
   bool marks_broken = false;     // sockets cannot be looked at
@@ -97,7 +98,7 @@ class Node final : public PodNetwork {
     ++scans;
     auto scan = std::make_shared<NetnsScan>();
     for (const auto& [inode, space] : spaces) {
-      scan->found.push_back({{4, inode}, "/run/netns/" + std::to_string(inode), space.addresses, {}});
+      scan->found.push_back({{4, inode}, "/run/netns/" + std::to_string(inode), space.addresses, space.pod_uids});
       if (!hides_processes) scan->processes.push_back({static_cast<pid_t>(inode), {4, inode}, ""});
     }
     co_return scan;
