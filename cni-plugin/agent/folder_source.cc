@@ -38,6 +38,9 @@ PodInfo info_of(const manifest::Meta& meta, const manifest::Pod& pod, const mani
   PodInfo info{meta.uid, meta.name, meta.namespace_, pod.spec.service_account};
   if (info.uid.empty()) info.uid = info.full_name();
   info.ips = addresses(pod, info.full_name());
+  for (const auto* name : translate::kStaticPodAnnotations) {
+    if (const auto* uid = meta.annotation(name)) info.static_uid = *uid;
+  }
   if (const auto* hint = meta.annotation(kNetnsAnnotation)) info.netns_hint = *hint;
   info.running = pod.phase == "Running";
   info.finished = pod.phase == "Succeeded" || pod.phase == "Failed";

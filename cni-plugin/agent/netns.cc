@@ -132,6 +132,11 @@ std::optional<std::string> leading_uid(std::string_view text) {
   return uid;
 }
 
+bool has_process_of(const NetnsCandidate& candidate, const PodInfo& pod) {
+  const auto& uids = candidate.pod_uids;
+  return std::any_of(uids.begin(), uids.end(), [&](const std::string& uid) { return pod.has_uid(uid); });
+}
+
 }  // namespace
 
 Result<NetnsPtr> open_netns(const std::string& path, const NetnsPlaces& places) {
@@ -185,7 +190,7 @@ bool holds_address(const NetnsCandidate& candidate, const PodInfo& pod) {
 
 bool is_anothers(const NetnsCandidate& candidate, const PodInfo& pod, const std::set<std::string>& known) {
   const auto& uids = candidate.pod_uids;
-  return !uids.contains(pod.uid) &&
+  return !has_process_of(candidate, pod) &&
          std::any_of(uids.begin(), uids.end(), [&](const std::string& uid) { return known.contains(uid); });
 }
 
@@ -219,7 +224,7 @@ Result<const NetnsCandidate*> match_netns(const NetnsScan& scan, const PodInfo& 
   if (remembered) {
     if (const auto* it = only([&](const NetnsCandidate& c) { return c.id == *remembered; })) return it;
   }
-  if (const auto* it = only([&](const NetnsCandidate& c) { return c.pod_uids.contains(pod.uid); })) return it;
+  if (const auto* it = only([&](const NetnsCandidate& c) { return has_process_of(c, pod); })) return it;
   if (const auto* it = only([&](const NetnsCandidate& c) { return !pod.netns_hint.empty() && c.path == pod.netns_hint; }))
     return it;
   return fail(ErrorCode::kDenied, std::to_string(holders.size()) + " network namespaces hold an address of pod " +

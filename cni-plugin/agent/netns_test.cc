@@ -75,6 +75,11 @@ TEST_CASE("a namespace with processes of another pod of the node, and none of th
     scan.found[0].pod_uids.insert("uid-1");
     CHECK(match_netns(scan, wanted, {}, known).value()->id.inode == 1);
   }
+  SECTION("it is a static pod, and processes are called as the kubelet calls it") {
+    auto mirrored = wanted;
+    mirrored.static_uid = "uid-2";
+    CHECK(match_netns(scan, mirrored, {}, known).value()->id.inode == 1);
+  }
   SECTION("the pod has one of its own beside it") {
     scan.found.push_back(candidate(2, {ip("10.0.0.1")}));
     CHECK(match_netns(scan, wanted, {}, known).value()->id.inode == 2);

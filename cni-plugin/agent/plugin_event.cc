@@ -47,6 +47,9 @@ Result<AddEvent> parse_add_event(std::string_view body) {
   WEFT_TRY(event.netns, required(document, "Netns"));
   WEFT_TRY(event.pod_name, required(document, "PodName"));
   WEFT_TRY(event.pod_namespace, required(document, "PodNamespace"));
+  if (document.contains("PodUID")) {
+    WEFT_TRY(event.pod_uid, required(document, "PodUID"));
+  }
   if (document.contains("IPs")) {
     WEFT_TRY(event.ips, addresses(document["IPs"]));
   }

@@ -15,6 +15,7 @@ namespace weft::cni::agent {
 struct AddEvent {
   std::string netns;  // CNI_NETNS, a path on the host
   std::string pod_name, pod_namespace;
+  std::string pod_uid;  // PodUID, which istio-cni's plugin does not send; empty when it is not known
   std::vector<IpAddress> ips;
 };
 // kInvalidArgument says what is missing or wrong. Unknown fields are ignored.

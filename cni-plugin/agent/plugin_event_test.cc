@@ -20,13 +20,15 @@ TEST_CASE("an add event is read as istio-cni's plugin writes it") {
 
 TEST_CASE("addresses may be missing") {
   CHECK(parse_add_event(R"({"Netns":"/n","PodName":"p","PodNamespace":"ns","IPs":null})"));
-  CHECK(parse_add_event(R"({"Netns":"/n","PodName":"p","PodNamespace":"ns"})"));
+  CHECK(parse_add_event(R"({"Netns":"/n","PodName":"p","PodNamespace":"ns"})")->pod_uid.empty());
+  CHECK(parse_add_event(R"({"Netns":"/n","PodName":"p","PodNamespace":"ns","PodUID":"u-1"})")->pod_uid == "u-1");
 }
 
 TEST_CASE("an add event that is none says why") {
   for (const auto* body :
        {"", "{", "[]", "null", "\xFF", R"({"Netns":"/n","PodName":"p"})", R"({"Netns":1,"PodName":"p","PodNamespace":"n"})",
         R"({"Netns":"n","PodName":"p","PodNamespace":"n"})", R"({"Netns":"/n","PodName":"","PodNamespace":"n"})",
+        R"({"Netns":"/n","PodName":"p","PodNamespace":"n","PodUID":7})",
         R"({"Netns":"/n","PodName":"p","PodNamespace":"n","IPs":{}})",
         R"({"Netns":"/n","PodName":"p","PodNamespace":"n","IPs":[1]})",
         R"({"Netns":"/n","PodName":"p","PodNamespace":"n","IPs":[{"Address":{"IP":"x"}}]})"}) {

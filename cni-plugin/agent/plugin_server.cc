@@ -16,6 +16,11 @@ admin::Response answer(int status, std::string body) {
   return response;
 }
 
+// A pod whose object has no UID is known by its name alone.
+bool is_meant(const PodInfo& pod, const AddEvent& event) {
+  return event.pod_uid.empty() || pod.uid == pod.full_name() || pod.has_uid(event.pod_uid);
+}
+
 void say(const PluginLine& line) {
   std::vector<log::Field> fields;
   for (const auto& [key, value] : line.labels) fields.push_back({key, value});
@@ -54,7 +59,7 @@ Task<admin::Response> PluginServer::plugin_request(admin::Request request, StopT
 
 Task<Result<void>> PluginServer::enrol(AddEvent event, StopToken stop) {
   Deadline deadline(loop_, kAnswerLimit, stop);
-  auto info = co_await look_up(event.pod_namespace, event.pod_name, deadline.token());
+  auto info = co_await look_up(event, deadline.token());
   if (!info) co_return fail(std::move(info).error());
   if (info->ips.empty()) info->ips = event.ips;  // the source will have them later
   auto path = host_ + event.netns;
@@ -77,12 +82,17 @@ Task<Result<void>> PluginServer::let_go(AddEvent event, StopToken stop) {
   co_return done;
 }
 
-Task<Result<PodInfo>> PluginServer::look_up(std::string namespace_name, std::string name, StopToken stop) {
+Task<Result<PodInfo>> PluginServer::look_up(AddEvent event, StopToken stop) {
   for (int look = 0;; ++look) {
     source_.refresh();
-    const auto* pod = source_.find(namespace_name, name);
-    if (pod && pod->wanted && !pod->finished) co_return *pod;
+    const auto* pod = source_.find(event.pod_namespace, event.pod_name);
+    const bool other = pod && !is_meant(*pod, event);
+    if (pod && !other && pod->wanted && !pod->finished) co_return *pod;
     if (look >= kLooks) {
+      if (other) {
+        co_return fail(ErrorCode::kNotFound,
+                       "no such pod on this node: the one of that name has UID " + pod->uid + ", not " + event.pod_uid);
+      }
       if (!pod) co_return fail(ErrorCode::kNotFound, "no such pod on this node");
       co_return fail(ErrorCode::kDenied,
                      "it does not belong into the mesh: " + (pod->finished ? "it has ended" : pod->reason));

@@ -44,7 +44,8 @@ class PluginServer {
   Task<Result<void>> enrol(AddEvent event, StopToken stop);
   Task<Result<void>> let_go(AddEvent event, StopToken stop);
   // A copy of what the source knows of the pod, once it knows it and wants it.
-  Task<Result<PodInfo>> look_up(std::string namespace_name, std::string name, StopToken stop);
+  // With another UID it is another pod of that name, an earlier one.
+  Task<Result<PodInfo>> look_up(AddEvent event, StopToken stop);
 
   Loop& loop_;
   PodSource& source_;

@@ -12,6 +12,7 @@ struct PodInfo {
   std::string uid;  // of the object; NAMESPACE/NAME when that has none
   std::string name, namespace_name, service_account;
   std::vector<IpAddress> ips;
+  std::string static_uid;  // of a static pod: what kubelet, runtime and cgroups call it; else empty
   std::string netns_hint;  // the annotation weft.io/netns: breaks ties, no more (netns.h)
   bool running = false;    // its applications may run
   bool finished = false;   // they have ended for good; as if the pod were gone
@@ -20,6 +21,8 @@ struct PodInfo {
 
   friend bool operator==(const PodInfo&, const PodInfo&) = default;
   std::string full_name() const { return namespace_name + "/" + name; }
+  // That UID, of a cgroup or a runtime, is this pod's.
+  bool has_uid(const std::string& other) const { return other == uid || (!static_uid.empty() && other == static_uid); }
 };
 
 }  // namespace weft::cni::agent

@@ -44,7 +44,7 @@ Result<void> find_manifests(const NetworkConfig& config) {
 
 Result<translate::Enrolment> look_up_once(const NetworkConfig& config, const Arguments& pod) {
   WEFT_TRY(const FolderContents folder, read_folder(config.manifest_dir));
-  auto decided = decide(folder.objects, pod.pod_namespace, pod.pod_name, config.enablement);
+  auto decided = decide(folder.objects, pod, config.enablement);
   // What a broken file says is not known. Only a decision for the mesh needs no more knowledge.
   if (decided && *decided == translate::Enrolment::kYes) return decided;
   for (const auto& file : folder.unreadable) {
@@ -74,6 +74,7 @@ std::expected<void, CniError> tell_agent(const NetworkConfig& config, const Envi
   const PodEvent event{.netns = environment.netns,
                        .pod_name = pod.pod_name,
                        .pod_namespace = pod.pod_namespace,
+                       .pod_uid = pod.pod_uid,
                        .has_addresses = result.has_previous,
                        .addresses = result.addresses};
   if (auto added = add_pod(config.agent_run_dir, event); !added) {

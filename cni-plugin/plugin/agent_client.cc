@@ -194,11 +194,12 @@ std::string to_json(const PodEvent& event) {
                          {"Address", {{"IP", address.address.address().to_string()}, {"Mask", mask_of(address.address)}}},
                          {"Gateway", address.gateway ? address.gateway->to_string() : ""}});
   }
-  return Json{{"Netns", event.netns},
-              {"PodName", event.pod_name},
-              {"PodNamespace", event.pod_namespace},
-              {"IPs", std::move(addresses)}}
-      .dump(-1, ' ', false, Json::error_handler_t::replace);
+  Json body{{"Netns", event.netns},
+            {"PodName", event.pod_name},
+            {"PodNamespace", event.pod_namespace},
+            {"IPs", std::move(addresses)}};
+  if (!event.pod_uid.empty()) body["PodUID"] = event.pod_uid;
+  return body.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 namespace {

@@ -36,6 +36,7 @@ Result<std::optional<Reply>> parse_reply(std::string_view received, bool at_end)
 
 struct PodEvent {
   std::string netns, pod_name, pod_namespace;  // the namespace's path as this machine sees it
+  std::string pod_uid;                         // sent as PodUID, beyond istio-cni's fields, when the runtime said it
   bool has_addresses = false;
   std::vector<ResultAddress> addresses;
 };

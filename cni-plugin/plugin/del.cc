@@ -14,6 +14,7 @@ void del(const Environment& environment, std::string_view text) {
   const PodEvent event{.netns = environment.netns,
                        .pod_name = pod->pod_name,
                        .pod_namespace = pod->pod_namespace,
+                       .pod_uid = pod->pod_uid,
                        .has_addresses = false,
                        .addresses = {}};
   if (auto told = delete_pod(config->agent_run_dir, event); !told) {

@@ -242,6 +242,10 @@ metadata: {name: in, labels: {istio.io/dataplane-mode: ambient}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: none, namespace: in, labels: {istio.io/dataplane-mode: none}}}
 ---
+{apiVersion: v1, kind: Pod, metadata: {name: successor, namespace: in, uid: u-1, labels: {istio.io/dataplane-mode: none}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: static, namespace: in, uid: u-3, annotations: {kubernetes.io/config.mirror: hash-1}}}
+---
 {apiVersion: v1, kind: Pod, metadata: {name: host, namespace: in}, spec: {hostNetwork: true}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: sidecar, namespace: in, annotations: {sidecar.istio.io/status: x}}}
@@ -258,8 +262,9 @@ metadata: {name: in, labels: {istio.io/dataplane-mode: ambient}}
 )",
                                        "state.yaml")
                            .objects;
-  const auto who = [&](const char* space, const char* name) {
-    return decide(objects, space, name, translate::default_enablement_selectors());
+  const auto who = [&](const char* space, const char* name, const char* uid = "") {
+    return decide(objects, {.pod_name = name, .pod_namespace = space, .container_id = {}, .pod_uid = uid},
+                  translate::default_enablement_selectors());
   };
   CHECK(*who("in", "plain") == Enrolment::kYes);
   CHECK(*who("in", "none") == Enrolment::kOptedOut);
@@ -271,6 +276,16 @@ metadata: {name: in, labels: {istio.io/dataplane-mode: ambient}}
   CHECK(*who("out", "twice") == Enrolment::kNotSelected);
   CHECK(who("in", "missing").error().code() == ErrorCode::kNotFound);
   CHECK(who("out", "none").error().message() == "pod out/none is not known");
+
+  // An object of that name with another UID is an earlier pod, whatever it says.
+  CHECK(*who("in", "successor", "u-1") == Enrolment::kOptedOut);
+  CHECK(*who("in", "successor") == Enrolment::kOptedOut);
+  CHECK(who("in", "successor", "u-2").error().code() == ErrorCode::kNotFound);
+  CHECK(who("in", "successor", "u-2").error().message() ==
+        "pod in/successor with UID u-2 is not known: the one of that name has u-1");
+  CHECK(*who("in", "plain", "u-2") == Enrolment::kYes);
+  CHECK(*who("in", "static", "hash-1") == Enrolment::kYes);
+  CHECK(who("in", "static", "hash-2").error().code() == ErrorCode::kNotFound);
 
   CHECK(is_node_agent("istio-cni-node-abc", "istio-system", "istio-system"));
   CHECK_FALSE(is_node_agent("istio-cni-node-abc", "other", "istio-system"));

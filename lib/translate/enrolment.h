@@ -11,6 +11,8 @@ namespace weft::translate {
 
 inline constexpr const char* kDataplaneModeLabel = "istio.io/dataplane-mode";
 inline constexpr const char* kSidecarStatusAnnotation = "sidecar.istio.io/status";
+// Of the object that stands for a static pod: the UID that kubelet and runtime know the pod by, which is not the object's.
+inline constexpr const char* kStaticPodAnnotations[] = {"kubernetes.io/config.mirror", "kubernetes.io/config.hash"};
 inline constexpr const char* kRedirectionAnnotation = "ambient.istio.io/redirection";
 
 enum class Enrolment {
