@@ -33,7 +33,8 @@ std::vector<IpAddress> addresses(const manifest::Pod& pod, const std::string& na
   return ips;
 }
 
-PodInfo info_of(const manifest::Meta& meta, const manifest::Pod& pod, const manifest::Labels& namespace_labels,
+// `namespace_labels`: null when nobody describes the namespace.
+PodInfo info_of(const manifest::Meta& meta, const manifest::Pod& pod, const manifest::Labels* namespace_labels,
                 const Membership& membership) {
   PodInfo info{meta.uid, meta.name, meta.namespace_, pod.spec.service_account};
   if (info.uid.empty()) info.uid = info.full_name();
@@ -44,12 +45,16 @@ PodInfo info_of(const manifest::Meta& meta, const manifest::Pod& pod, const mani
   if (const auto* hint = meta.annotation(kNetnsAnnotation)) info.netns_hint = *hint;
   info.running = pod.phase == "Running";
   info.finished = pod.phase == "Succeeded" || pod.phase == "Failed";
-  const auto enrolment = translate::decide_enrolment(meta, pod.spec.host_network, namespace_labels, membership.enablement);
+  const auto host_network = pod.spec.host_network;
+  const auto& enablement = membership.enablement;
+  const auto enrolment = namespace_labels ? translate::decide_enrolment(meta, host_network, *namespace_labels, enablement)
+                                          : translate::decide_enrolment_alone(meta, host_network, enablement);
   info.wanted = enrolment == translate::Enrolment::kYes;
+  info.undecided = enrolment == translate::Enrolment::kUndecided;
   info.reason = translate::to_string(enrolment);
-  if (info.wanted) {
+  if (info.wanted || info.undecided) {
     if (auto why = exclusion(meta, membership); !why.empty()) {
-      info.wanted = false;
+      info.wanted = info.undecided = false;
       info.reason = std::move(why);
     }
   }
@@ -58,9 +63,10 @@ PodInfo info_of(const manifest::Meta& meta, const manifest::Pod& pod, const mani
 
 }  // namespace
 
-std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& objects, const Membership& membership) {
-  static const manifest::Labels kNoLabels;
+std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& objects, const Membership& membership,
+                                  const NamespaceLabels& before) {
   std::map<std::string, const manifest::Labels*> namespaces;
+  for (const auto& [name, labels] : before) namespaces[name] = &labels;
   // An object written several times counts as written last.
   std::map<std::string, const manifest::Object*> pods;
   for (const auto& object : objects) {
@@ -73,7 +79,7 @@ std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& object
     const auto& pod = *object->as<manifest::Pod>();
     if (pod.spec.node_name.empty() || pod.spec.node_name != membership.node) continue;
     const auto labels = namespaces.find(object->meta.namespace_);
-    auto info = info_of(object->meta, pod, labels == namespaces.end() ? kNoLabels : *labels->second, membership);
+    auto info = info_of(object->meta, pod, labels == namespaces.end() ? nullptr : labels->second, membership);
     if (!uids.insert(info.uid).second) {
       WEFT_LOG(kWarn, "agent", "pod with the uid of another one is left out", {"pod", name}, {"uid", info.uid});
       continue;
@@ -88,8 +94,21 @@ FolderPods::FolderPods(io::Files& files, const std::string& directory, Membershi
       on_change_(std::move(on_change)),
       folder_(files, {.directory = directory}, [this](const sources::FolderStatePtr& state) { take(*state); }) {}
 
+void FolderPods::note_namespaces(const std::vector<manifest::ObjectPtr>& objects) {
+  NamespaceLabels now;
+  for (const auto& object : objects) {
+    if (object->as<manifest::Namespace>()) now[object->meta.name] = object->meta.labels;
+  }
+  for (const auto& object : objects) {
+    if (!object->as<manifest::Pod>() || now.contains(object->meta.namespace_)) continue;
+    if (const auto before = namespaces_.find(object->meta.namespace_); before != namespaces_.end()) now.insert(*before);
+  }
+  namespaces_ = std::move(now);
+}
+
 void FolderPods::take(const sources::FolderState& state) {
-  set_.pods = pods_of_node(state.objects, membership_);
+  note_namespaces(state.objects);
+  set_.pods = pods_of_node(state.objects, membership_, namespaces_);
   set_.complete = folder_.complete();
   if (!set_.complete) {
     // The label of their namespace may stand in the file that is broken.

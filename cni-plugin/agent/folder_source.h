@@ -1,6 +1,7 @@
 // Pods of this node from a folder of manifests, and whether each is to be in the mesh.
 #pragma once
 
+#include <map>
 #include <set>
 #include <string>
 
@@ -18,8 +19,12 @@ struct Membership {
   std::string agent_namespace = "istio-system";   // nor are the agents themselves, istio-cni-node-*, here
 };
 
-// Pure. Pods on other nodes, and those that no node has yet, are left out.
-std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& objects, const Membership& membership);
+using NamespaceLabels = std::map<std::string, manifest::Labels>;  // by name of the namespace
+
+// Pure. Pods on other nodes, and those that no node has yet, are left out. `before`: what was last said of namespaces that
+// nobody describes any more.
+std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& objects, const Membership& membership,
+                                  const NamespaceLabels& before = {});
 
 // Control thread. `files` outlives the source.
 class FolderPods final : public PodSource {
@@ -34,10 +39,14 @@ class FolderPods final : public PodSource {
 
  private:
   void take(const sources::FolderState& state);
+  void note_namespaces(const std::vector<manifest::ObjectPtr>& objects);
 
   const Membership membership_;
   OnChange on_change_;
   PodSet set_;
+  // Of namespaces described now, and of those that were and that a pod still names: a pod is not let out of the mesh, nor
+  // in, because its namespace is missing for a moment.
+  NamespaceLabels namespaces_;
   sources::FolderSource folder_;
 };
 

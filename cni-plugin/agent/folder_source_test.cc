@@ -127,3 +127,54 @@ TEST_CASE("while a file could never be read, pods that seem to be outside the me
   REQUIRE(last.pods.size() == 1);
   CHECK_FALSE(last.pods[0].wanted);
 }
+
+TEST_CASE("a namespace that is not described any more says what it said last, as long as a pod names it") {
+  const std::string both = yaml_of(kWanted);
+  const auto cut = both.find("---\n") + 4;
+  ManualLoop loop;
+  auto tree = std::make_shared<sim::FileTree>();
+  sim::MemoryFiles files{loop, tree};
+  PodSet last;
+  const auto put = [&](const std::string& path, const std::string& text) {
+    tree->put(path, text);
+    loop.advance(std::chrono::seconds(1));
+  };
+  put("/state/pod.yaml", both.substr(cut));
+  FolderPods source(files, "/state", {"n1"}, [&last](const PodSet& set) { last = set; });
+  REQUIRE(source.start());
+  // Never described: not in the mesh, but neither is it said that it is not.
+  CHECK_FALSE(last.pods.at(0).wanted);
+  CHECK(last.pods.at(0).undecided);
+  put("/state/namespace.yaml", both.substr(0, cut));
+  CHECK(last.pods.at(0).wanted);
+  SECTION("the file is emptied") { put("/state/namespace.yaml", ""); }
+  SECTION("the file is removed") {
+    tree->erase("/state/namespace.yaml");
+    loop.advance(std::chrono::seconds(1));
+  }
+  SECTION("the control: it is described without the label") {
+    put("/state/namespace.yaml", "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}\n");
+    CHECK_FALSE(last.pods.at(0).wanted);
+    CHECK_FALSE(last.pods.at(0).undecided);
+    return;
+  }
+  CHECK(last.pods.at(0).wanted);
+  put("/state/pod.yaml", "");
+  put("/state/pod.yaml", both.substr(cut));
+  CHECK_FALSE(last.pods.at(0).wanted);
+}
+
+TEST_CASE("a pod whose namespace nobody describes is undecided only where the namespace would decide") {
+  const auto of = [](const Case& c, Membership membership = {"n1"}) {
+    const auto text = yaml_of(c);
+    return pods(text.substr(text.find("---\n") + 4), membership).at(0);
+  };
+  CHECK(of(kWanted).undecided);
+  CHECK(of({"{}", kAmbient, "{}", "", true}).wanted);
+  CHECK_FALSE(of({"{}", kNone, "{}", "", false}).undecided);
+  CHECK_FALSE(of({"{}", "{}", "{}", "hostNetwork: true,", false}).undecided);
+  CHECK_FALSE(of({"{}", "{}", "{sidecar.istio.io/status: '{}'}", "", false}).undecided);
+  Membership excluded{"n1"};
+  excluded.excluded_namespaces = {"shop"};
+  CHECK_FALSE(of(kWanted, excluded).undecided);
+}

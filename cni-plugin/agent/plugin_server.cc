@@ -61,6 +61,10 @@ Task<Result<void>> PluginServer::enrol(AddEvent event, StopToken stop) {
   Deadline deadline(loop_, kAnswerLimit, stop);
   auto info = co_await look_up(event, deadline.token());
   if (!info) co_return fail(std::move(info).error());
+  if (!info->wanted) {
+    WEFT_LOG(kInfo, kTarget, "pod starts outside the mesh", {"pod", info->full_name()}, {"reason", info->reason});
+    co_return Result<void>{};
+  }
   if (info->ips.empty()) info->ips = event.ips;  // the source will have them later
   auto path = host_ + event.netns;
   auto netns = co_await network_.open(std::move(path));
@@ -88,6 +92,11 @@ Task<Result<PodInfo>> PluginServer::look_up(AddEvent event, StopToken stop) {
     const auto* pod = source_.find(event.pod_namespace, event.pod_name);
     const bool other = pod && !is_meant(*pod, event);
     if (pod && !other && pod->wanted && !pod->finished) co_return *pod;
+    if (pod && !other && pod->undecided && !pod->finished) {
+      const auto known = reconciler_.pods().find(pod->uid);
+      if (known != reconciler_.pods().end() && known->second->info.wanted) co_return known->second->info;
+      if (look >= kLooks) co_return *pod;
+    }
     if (look >= kLooks) {
       if (other) {
         co_return fail(ErrorCode::kNotFound,

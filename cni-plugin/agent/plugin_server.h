@@ -44,6 +44,7 @@ class PluginServer {
   Task<Result<void>> enrol(AddEvent event, StopToken stop);
   Task<Result<void>> let_go(AddEvent event, StopToken stop);
   // A copy of what the source knows of the pod, once it knows it and wants it.
+  // Also, after a while, one that is not wanted as far as is known: what could decide is not there (PodInfo::undecided).
   // With another UID it is another pod of that name, an earlier one.
   Task<Result<PodInfo>> look_up(AddEvent event, StopToken stop);
 

@@ -44,7 +44,8 @@ struct Server {
   // An add event with these fields beside the usual ones.
   admin::Response add(const std::string& more = "") {
     admin::Response out;
-    f.world.run(ask(*this, R"({"Netns":"/run/netns/7","PodName":"front","PodNamespace":"shop")" + more + "}", out));
+    f.world.run(
+        ask(*this, R"({"Netns":"/run/netns/)" + netns + R"(","PodName":"front","PodNamespace":"shop")" + more + "}", out));
     return out;
   }
   PodInfo& pod(const std::string& uid) {
@@ -57,6 +58,7 @@ struct Server {
     source.change = std::move(change);
   }
 
+  std::string netns = "7";
   Started f;
   Source source{f.set};
   Metrics metrics;
@@ -81,6 +83,37 @@ TEST_CASE("a pod of the mesh is enrolled by its name, and by its UID when the pl
     return;
   }
   CHECK(s.f.serving("u-1"));
+}
+
+TEST_CASE("a pod whose namespace nobody describes starts outside the mesh, but not before the agent has looked for it") {
+  Server s;
+  auto& pod = s.pod("u-1");
+  pod.wanted = false;
+  SECTION("outside") {
+    pod.undecided = true;
+    CHECK(s.add().status == 200);
+    CHECK(s.f.node.log.empty());
+    CHECK(s.f.agent->reconciler.pods().empty());
+  }
+  SECTION("its namespace comes") {
+    pod.undecided = true;
+    s.change_at_look(5, [&] { pod.wanted = !(pod.undecided = false); });
+    CHECK(s.add().status == 200);
+    CHECK(s.f.serving("u-1"));
+  }
+  SECTION("it was enrolled before") {
+    pod.wanted = true;
+    CHECK(s.add().status == 200);
+    pod.wanted = !(pod.undecided = true);
+    s.f.update();
+    s.f.node.spaces[8] = {};
+    s.netns = "8";
+    CHECK(s.add().status == 200);
+    CHECK(s.f.enrolled("u-1", 8));
+  }
+  SECTION("the control: one that is known to be outside is refused, for the plugin should not have asked") {
+    CHECK(s.add().status == 500);
+  }
 }
 
 TEST_CASE("an object of the same name with another UID is an earlier pod, and is not what starts") {

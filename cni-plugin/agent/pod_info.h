@@ -17,6 +17,7 @@ struct PodInfo {
   bool running = false;    // its applications may run
   bool finished = false;   // they have ended for good; as if the pod were gone
   bool wanted = false;     // in the mesh
+  bool undecided = false;  // not wanted as far as is known: nobody describes its namespace, whose labels would decide
   std::string reason;      // why wanted or not, for people
 
   friend bool operator==(const PodInfo&, const PodInfo&) = default;

@@ -44,6 +44,8 @@ void Reconciler::update(const PodSet& set) {
   std::vector<PodRecordPtr> added;  // all are known before one of them acts
   for (auto info : set.pods) {
     auto pod = store_.find(info.uid);
+    // Enrolled before this agent began, perhaps, and nothing says that it is to leave.
+    if (info.undecided && memory_.contains(info.uid)) info.wanted = true;
     if (pod && info.ips.empty()) info.ips = pod->info.ips;  // the plugin's, or those before the kubelet started again
     if (!pod && (info.finished || (!info.wanted && !memory_.contains(info.uid)))) {
       outside_ += info.finished ? 0 : 1;

@@ -195,6 +195,16 @@ TEST_CASE("a new agent finds its pods again and takes none from a proxy that ser
     REQUIRE(f.until([&] { return !f.serving("a") && f.serving("b"); }));
     CHECK(f.until([&] { return !f.agent->memory.contains("a"); }));
   }
+  SECTION("its namespace is not described any more") {
+    f.set.pods[0].wanted = false;
+    f.set.pods[0].undecided = true;
+    f.agent = std::make_unique<Fixture::Agent>(f);
+    REQUIRE(f.until([&] { return f.gauge("weft_agent_pods{state=\"enrolled\"}") == 2; }));
+    CHECK(f.node.log == log);
+    f.set.pods[0].undecided = false;
+    f.update();
+    CHECK(f.until([&] { return !f.serving("a") && !f.node.spaces[1].redirected; }));
+  }
   SECTION("the manifests cannot be read") {
     const auto pods = f.set;
     f.set = {{f.set.pods[1]}, false};

@@ -117,9 +117,11 @@ std::expected<std::string, CniError> add(const Call& call, const Environment& en
 
   const auto decided = look_up(*config, *pod, log);
   if (!decided) return refused({.message = "failed to look up the pod: " + decided.error().message()});
-  if (*decided != translate::Enrolment::kYes) return passed(translate::to_string(*decided));
+  // What was said of the pod's namespace before, and whether it is only about to come, the agent knows.
+  const bool undecided = *decided == translate::Enrolment::kUndecided;
+  if (*decided != translate::Enrolment::kYes && !undecided) return passed(translate::to_string(*decided));
   if (auto told = tell_agent(*config, environment, *pod, *result); !told) return refused(told.error());
-  log.write(PluginLog::Level::kInfo, "pod added to the mesh",
+  log.write(PluginLog::Level::kInfo, undecided ? "pod accepted by the agent, in the mesh or not" : "pod added to the mesh",
             {{"pod", pod->pod_name}, {"namespace", pod->pod_namespace}, {"netns", environment.netns}});
   return result->text;
 }

@@ -37,8 +37,9 @@ Result<translate::Enrolment> decide(const std::vector<manifest::ObjectPtr>& obje
     return fail(ErrorCode::kNotFound,
                 "pod " + name + " with UID " + asked.pod_uid + " is not known: the one of that name has " + pod->meta.uid);
   }
-  return translate::decide_enrolment(pod->meta, pod->as<manifest::Pod>()->spec.host_network,
-                                     surroundings ? surroundings->meta.labels : manifest::Labels{}, enablement);
+  const bool host_network = pod->as<manifest::Pod>()->spec.host_network;
+  if (!surroundings) return translate::decide_enrolment_alone(pod->meta, host_network, enablement);
+  return translate::decide_enrolment(pod->meta, host_network, surroundings->meta.labels, enablement);
 }
 
 }  // namespace weft::cni::plugin

@@ -15,7 +15,8 @@ namespace weft::cni::plugin {
 bool is_node_agent(std::string_view pod_name, std::string_view pod_namespace, std::string_view agent_namespace);
 
 // kNotFound when the pod is not among `objects`; one with another UID than the runtime says is an earlier pod of that name.
-// Of an object written several times the last counts. A namespace nobody described has no labels.
+// Of an object written several times the last counts. kUndecided where the namespace would
+// decide and is not described: the node agent knows more.
 Result<translate::Enrolment> decide(const std::vector<manifest::ObjectPtr>& objects, const Arguments& asked,
                                     const std::vector<translate::EnablementSelector>& enablement);
 

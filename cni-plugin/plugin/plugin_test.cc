@@ -256,6 +256,10 @@ metadata: {name: in, labels: {istio.io/dataplane-mode: ambient}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: lonely, namespace: nowhere}}
 ---
+{apiVersion: v1, kind: Pod, metadata: {name: asked, namespace: nowhere, labels: {istio.io/dataplane-mode: ambient}}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: none, namespace: nowhere, labels: {istio.io/dataplane-mode: none}}}
+---
 {apiVersion: v1, kind: Pod, metadata: {name: twice, namespace: out, labels: {istio.io/dataplane-mode: ambient}}}
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: twice, namespace: out}}
@@ -272,7 +276,9 @@ metadata: {name: in, labels: {istio.io/dataplane-mode: ambient}}
   CHECK(*who("in", "sidecar") == Enrolment::kSidecar);
   CHECK(*who("out", "plain") == Enrolment::kNotSelected);
   CHECK(*who("out", "asked") == Enrolment::kYes);
-  CHECK(*who("nowhere", "lonely") == Enrolment::kNotSelected);
+  CHECK(*who("nowhere", "lonely") == Enrolment::kUndecided);
+  CHECK(*who("nowhere", "asked") == Enrolment::kYes);
+  CHECK(*who("nowhere", "none") == Enrolment::kOptedOut);
   CHECK(*who("out", "twice") == Enrolment::kNotSelected);
   CHECK(who("in", "missing").error().code() == ErrorCode::kNotFound);
   CHECK(who("out", "none").error().message() == "pod out/none is not known");

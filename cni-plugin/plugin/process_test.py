@@ -20,7 +20,11 @@ STATE = """
 ---
 {apiVersion: v1, kind: Pod, metadata: {name: web, namespace: mesh, uid: u-1}}
 ---
+{apiVersion: v1, kind: Namespace, metadata: {name: plain}}
+---
 {apiVersion: v1, kind: Pod, metadata: {name: free, namespace: plain}}
+---
+{apiVersion: v1, kind: Pod, metadata: {name: stray, namespace: nowhere}}
 """
 PREVIOUS = {"cniVersion": "1.0.0", "interfaces": [{"name": "eth0"}],
             "ips": [{"interface": 0, "address": "10.244.0.5/24", "gateway": "10.244.0.1"}], "dns": {}}
@@ -186,6 +190,12 @@ class Plugin(unittest.TestCase):
                 self.assertEqual(self.call(pod=pod), (0, PREVIOUS))
         self.config["ambient_enabled"] = False
         self.assertEqual(self.call(), (0, PREVIOUS))
+
+    def test_a_pod_whose_namespace_nobody_describes_starts_with_the_word_of_the_agent_only(self):
+        self.refused(999, "failed to contact node Istio CNI agent: ", pod="nowhere/stray")
+        with self.agent(b"HTTP/1.1 200 OK\r\n\r\n") as agent:
+            self.assertEqual(self.call(pod="nowhere/stray"), (0, PREVIOUS))
+        self.assertEqual(len(agent.requests), 1)
 
     def test_the_agent_itself_starts_even_when_nothing_else_is_right(self):
         self.config["manifest_dir"] = "/gone"

@@ -19,6 +19,7 @@ std::string_view to_string(Enrolment enrolment) {
     case Enrolment::kSidecar: return "has a sidecar";
     case Enrolment::kOptedOut: return "opted out";
     case Enrolment::kNotSelected: return "not selected";
+    case Enrolment::kUndecided: return "namespace not described";
   }
   return "not selected";
 }
@@ -33,6 +34,14 @@ Enrolment decide_enrolment(const manifest::Meta& pod, bool host_network, const m
   if (selected) return Enrolment::kYes;
   const auto* mode = pod.label(kDataplaneModeLabel);
   return mode && *mode == "none" ? Enrolment::kOptedOut : Enrolment::kNotSelected;
+}
+
+Enrolment decide_enrolment_alone(const manifest::Meta& pod, bool host_network,
+                                 const std::vector<EnablementSelector>& enablement) {
+  const auto decided = decide_enrolment(pod, host_network, {}, enablement);
+  if (decided != Enrolment::kNotSelected && decided != Enrolment::kOptedOut) return decided;
+  const bool open = std::ranges::any_of(enablement, [&](const auto& entry) { return entry.pod.matches(pod.labels); });
+  return open ? Enrolment::kUndecided : decided;
 }
 
 }  // namespace weft::translate

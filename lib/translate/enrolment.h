@@ -21,11 +21,16 @@ enum class Enrolment {
   kSidecar,      // already has a proxy of its own
   kOptedOut,     // the pod's label says none in a namespace that is in the mesh
   kNotSelected,  // nothing asks for it
+  kUndecided,    // the labels of its namespace would decide, and nobody describes that
 };
 std::string_view to_string(Enrolment enrolment);
 
 Enrolment decide_enrolment(const manifest::Meta& pod, bool host_network, const manifest::Labels& namespace_labels,
                            const std::vector<EnablementSelector>& enablement);
+
+// Of a pod whose namespace nobody describes: kUndecided where labels of the namespace could take it into the mesh.
+Enrolment decide_enrolment_alone(const manifest::Meta& pod, bool host_network,
+                                 const std::vector<EnablementSelector>& enablement);
 
 // With the default selectors.
 inline Enrolment decide_enrolment(const manifest::Meta& pod, bool host_network, const manifest::Labels& namespace_labels) {
