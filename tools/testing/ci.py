@@ -14,7 +14,7 @@ BUDGET_S = 70 * 60
 FUZZ_S = 60
 # What a step may take at most, and what must be left of the budget for it to begin.
 TEST_LIMIT_S, DEMO_LIMIT_S, SANITIZER_LIMIT_S, RELEASE_LIMIT_S, SMOKE_LIMIT_S = 1800, 300, 1200, 900, 480
-ENGINES_LIMIT_S, PLANTED_LIMIT_S = 300, 600
+ENGINES_LIMIT_S, PLANTED_LIMIT_S, SANITIZED_TESTS_LIMIT_S = 300, 600, 900
 SMOKE = ["shop"]  # the namespace suite that the release and the sanitized programs go through
 ENGINE_SUITES = ["shop", "fidelity"]
 
@@ -82,7 +82,7 @@ def release(run):
 
 
 def sanitizer(run, key, title, options):
-    """One sanitizer over all unit tests; the build folder when it built, else None."""
+    """One sanitizer over all unit tests and the simulation's seeds; the build folder when it built, else None."""
     build = os.path.join(ROOT, "build-" + key)
     if not run.wanted(key, title, SANITIZER_LIMIT_S):
         return None
@@ -93,9 +93,9 @@ def sanitizer(run, key, title, options):
     if not meson.configure(build, options, ROOT):
         run.report.failed(title, "cannot be set up")
         return None
-    units = [name for name, suites in meson.introspect(build) if "unit" in suites]
-    built = meson.build_and_test(run.report, title, build, options, ROOT, names=units, build_limit_s=SANITIZER_LIMIT_S,
-                                 test_limit_s=600, multiplier=10, env=env)
+    names = [name for name, suites in meson.introspect(build) if {"unit", "sim"} & set(suites)]
+    built = meson.build_and_test(run.report, title, build, options, ROOT, names=names, build_limit_s=SANITIZER_LIMIT_S,
+                                 test_limit_s=SANITIZED_TESTS_LIMIT_S, multiplier=10, env=env)
     return build if built else None
 
 
