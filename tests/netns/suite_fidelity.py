@@ -4,12 +4,12 @@ import os
 import secrets
 import signal
 import socket
-import ssl
 import struct
 
 import wire
 from harness import Capture, case, expect, fabric, get, in_netns, netns_path, wait_for
-from suite_failures import LATECOMER, certificate
+from peer import GOAWAY, Peer, context_of
+from suite_failures import LATECOMER
 from wire import MIB, Task
 
 SCENARIO = "policies"
@@ -114,47 +114,14 @@ def udp(mesh):
 
 
 # ------------------------------------------------------------------ drain and swap
-SETTINGS, GOAWAY = 4, 7
-
-
-class Peer:
-    """A TLS connection to a pod's tunnel port that has exchanged HTTP/2 settings, as another node's ztunnel would."""
-
-    def __init__(self, mesh, server):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        context.set_alpn_protocols(["h2"])
-        context.load_cert_chain(*certificate(mesh, "peer", ["spiffe://cluster.local/ns/staging/sa/tester"]))
-        self.sock = context.wrap_socket(mesh.connect("outside/plain", mesh.ips(server)[0], 15008))
-        self.sock.settimeout(wire.STALL_LIMIT_S)
-        self.sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
-        self.data = b""
-        self.read_until(SETTINGS)
-
-    def read_until(self, kind):
-        """The payload of the next frame of that kind."""
-        while True:
-            size = int.from_bytes(self.data[:3], "big") if len(self.data) >= 9 else 1 << 24
-            if len(self.data) >= 9 + size:
-                found, payload = self.data[3], self.data[9:9 + size]
-                self.data = self.data[9 + size:]
-                if found == kind:
-                    return payload
-                continue
-            part = self.sock.recv(65536)
-            if not part:
-                raise AssertionError("the tunnel connection ended without a frame of kind %d" % kind)
-            self.data += part
-
-
 @case("a drain tells peers with a GOAWAY, lets a transfer end, and cuts at the deadline what does not end")
 def drain(mesh):
     node = mesh.node("production/httpbin")
     running = mesh.lab.process("ztunnel on " + node)
     near, far = wire.connect(mesh, "production/client", "production/httpbin")
     idle_near, idle_far = wire.connect(mesh, "production/client", "production/httpbin")
-    peer = Peer(mesh, "production/httpbin")
-    with near, far, idle_near, idle_far, peer.sock:
+    peer = Peer(mesh, "production/httpbin", context_of(mesh, "tester"))
+    with near, far, idle_near, idle_far, peer:
         wire.whole(wire.send(near, 1000), 1000, wire.receive(far, 1000), "before the drain")
         running.signal(signal.SIGTERM)
         last_stream = int.from_bytes(peer.read_until(GOAWAY)[:4], "big")
@@ -181,8 +148,8 @@ def removed(mesh):
     for told in (True, False):
         mesh.apply(pod)
         mesh.eventually(CALLER, "http://%s:8080/" % mesh.ips("production/leaver")[0], 200)
-        peer = Peer(mesh, "production/leaver")
-        with peer.sock:
+        peer = Peer(mesh, "production/leaver", context_of(mesh, "tester"))
+        with peer:
             if told:
                 mesh.apply(without=["Pod/leaver"])
                 peer.read_until(GOAWAY)

@@ -25,6 +25,13 @@ def listen(mesh, server, family=4, backlog=1024, kind=socket.SOCK_STREAM):
     return in_netns(netns_path(mesh.netns(server)), make)
 
 
+def dial(address):
+    """A connection from where the calling thread is."""
+    sock = socket.create_connection(address, STALL_LIMIT_S)
+    sock.settimeout(STALL_LIMIT_S)
+    return sock
+
+
 def connect(mesh, caller, server, family=4):
     """(the caller's end, the server's end)."""
     listener = listen(mesh, server, family)
