@@ -5,6 +5,25 @@
 #include "lib/base/log.h"
 
 namespace weft::certs {
+namespace {
+
+bool is_valid(const tls::Credentials& certificate, WallTime now) {
+  return certificate.not_before() <= now && now < certificate.not_after();
+}
+
+// Whether `held` is kept before `fresh`, which is not valid now: by the clock of whoever is wrong, the authority or we.
+bool serves_better(const tls::Credentials& held, const tls::Credentials& fresh, WallTime now) {
+  if (is_valid(held, now)) return true;
+  return now < held.not_before() && held.not_before() <= fresh.not_before();
+}
+
+Error not_valid_now(const tls::Credentials& fresh) {
+  return Error(ErrorCode::kUnavailable, "the certificate is not valid by this node's clock, only from " +
+                                            format_rfc3339(fresh.not_before()) + " to " + format_rfc3339(fresh.not_after()) +
+                                            ": compare the clocks of the authority and of this node");
+}
+
+}  // namespace
 
 struct SecretManager::Item {
   Item(std::string key, SecretPtr secret, std::function<void()> on_timer)
@@ -12,6 +31,7 @@ struct SecretManager::Item {
 
   const std::string key;
   const SecretPtr secret;
+  CredentialsPtr next;  // not begun yet, for when it has
   Timer timer;
   WallTime next_attempt{};
   MonotonicTime no_repair_before{};
@@ -103,20 +123,32 @@ Task<void> SecretManager::fetch(ItemPtr item) {
 
 void SecretManager::finish(Item& item, Result<CredentialsPtr> outcome) {
   const WallTime now = loop_.clock().wall();
+  const CredentialsPtr old = item.secret->current()->credentials;
+  if (item.next && now >= item.next->not_after()) item.next = nullptr;
+  if (outcome && !is_valid(**outcome, now)) {
+    if (item.next && item.next->not_before() <= (*outcome)->not_before()) outcome = item.next;
+    if (old && !is_valid(**outcome, now) && serves_better(*old, **outcome, now)) {
+      if (now < (*outcome)->not_before()) item.next = *outcome;
+      outcome = fail(not_valid_now(**outcome));
+    }
+  }
   if (outcome) {
     const tls::Credentials& fresh = **outcome;
-    item.backoff.reset();
-    schedule(item, std::max(refresh_time(fresh.not_before(), fresh.not_after()), now + kRefreshFloor));
+    const bool valid = is_valid(fresh, now);
+    if (valid) item.backoff.reset();
+    const WallTime soonest = now + (valid ? kRefreshFloor : item.backoff.next(loop_.random().unit()));
+    schedule(item, std::max(refresh_time(fresh.not_before(), fresh.not_after()), soonest));
     WEFT_LOG(kDebug, "identity", "certificate fetched", {"identity", item.key},
              {"expires", format_rfc3339(fresh.not_after())});
+    item.next = nullptr;
     item.secret->publish({.credentials = std::move(*outcome), .error = {}});
     return;
   }
-  const CredentialsPtr old = item.secret->current()->credentials;
   WallTime retry = now + item.backoff.next(loop_.random().unit());
   if (old && now < old->not_after()) {
     // The last attempt is no later than the end of the old certificate, which then is no longer served.
     retry = std::min(retry, old->not_after());
+    if (item.next) retry = std::min(retry, item.next->not_before());
     WEFT_LOG(kInfo, "identity", "certificate renewal failed, keeping the old one", {"identity", item.key},
              {"error", outcome.error().message()}, {"expires", format_rfc3339(old->not_after())},
              {"retry", format_rfc3339(retry)});
@@ -150,6 +182,7 @@ void SecretManager::check_clock() {
               log::FieldKind::kNumber});
   }
   for (const auto& [key, item] : items_) {
+    if (was_set) item->next = nullptr;
     if (item->waiting || item->in_flight) continue;
     const bool repair = is_out_of_time(*item) && loop_.now() >= item->no_repair_before;
     if (!was_set && !repair) continue;
@@ -170,6 +203,8 @@ bool SecretManager::is_out_of_time(const Item& item) const {
 void SecretManager::on_timer(const std::string& key) {
   auto found = items_.find(key);
   if (found == items_.end()) return;
+  Item& item = *found->second;
+  if (item.next && is_valid(*item.next, loop_.clock().wall())) return finish(item, CredentialsPtr(item.next));
   enqueue(found->second, Priority::kBackground);
 }
 

@@ -6,7 +6,9 @@
 // valid. Only without one do callers see the error, and they see it at once.
 //
 // Validity and refresh times are wall-clock times. A clock that was set, either way, makes certificates of the time before
-// it look stale or not valid yet, so all of them are asked for anew.
+// it look stale or not valid yet, so all of them are asked for anew. An authority whose own clock is wrong answers with
+// certificates that are not valid now: such a one is no answer while the old one is valid, is kept until it begins, and is
+// served at once only for want of a better one, since it may as well be our clock that is wrong.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +46,7 @@ class SecretManager {
   // How often the wall clock is compared with the monotonic one, and what counts as set rather than corrected.
   static constexpr Duration kClockCheck = std::chrono::seconds(5);
   static constexpr Duration kClockJumpMin = std::chrono::seconds(10);
-  // A certificate that has not begun is asked for anew at most this often.
+  // A certificate that is served and has not begun is asked for anew at most this often.
   static constexpr Duration kRepairPause = std::chrono::minutes(1);
 
   SecretManager(Loop& loop, CertificateSource& source, std::size_t concurrency = kConcurrency);

@@ -2,6 +2,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 #include <deque>
+#include <set>
 
 #include "lib/async/manual_loop.h"
 #include "lib/tls/test_authority.h"
@@ -35,7 +36,7 @@ class FakeSource final : public CertificateSource {
     --now;
     if (failing) co_return fail(ErrorCode::kUnavailable, "signing gRPC error (Unavailable): no route");
     tls::Profile profile = authority_.leaf({.uris = {identity.to_string()}});
-    profile.not_before = loop_.clock().wall();
+    profile.not_before = loop_.clock().wall() + skew;
     profile.not_after = profile.not_before + life;
     co_return authority_.credentials(profile, generation);
   }
@@ -45,6 +46,7 @@ class FakeSource final : public CertificateSource {
   std::vector<std::string> asked;
   bool failing = false;
   Duration life = 1h;
+  Duration skew{};  // of the authority's clock
   int now = 0, most = 0;
 
  private:
@@ -70,6 +72,10 @@ struct Rig {
     loop.run(scope.join());
   }
   std::string state(const SecretPtr& secret) { return secret->current()->to_string(); }
+  bool serves_valid(const SecretPtr& secret) {
+    const auto held = secret->current()->credentials;
+    return held && held->not_before() <= loop.clock().wall() && loop.clock().wall() < held->not_after();
+  }
 };
 
 }  // namespace
@@ -256,6 +262,69 @@ TEST_CASE("a certificate asked for while the clock was wrong for a moment is ren
     rig.loop.advance(1min);
     CHECK(rig.source.asked.size() == 3);
   }
+}
+
+TEST_CASE("an authority whose clock is behind takes no valid certificate away and is asked in measure") {
+  Rig rig;
+  auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+  rig.loop.run_until_idle();
+  const auto first = secret->current()->credentials;
+  rig.source.skew = -2h;  // its certificates are born two hours old and live for one
+  for (int minute = 0; minute < 59; ++minute) {
+    rig.loop.advance(1min);
+    REQUIRE(secret->current()->credentials == first);
+  }
+  const auto asked = rig.source.asked.size();
+  CHECK(asked > 5);
+  CHECK(asked <= 25);
+  // Its end: what there is is served, since it may be this node's clock that is wrong, and there is still measure.
+  rig.loop.advance(2h);
+  CHECK(secret->current()->credentials != first);
+  CHECK(rig.state(secret) == "Available");
+  CHECK(rig.source.asked.size() - asked <= 2 * (2h / Backoff::kMax));
+  rig.source.skew = {};
+  rig.loop.advance(Backoff::kMax);
+  CHECK(rig.serves_valid(secret));
+}
+
+TEST_CASE("an authority whose clock is ahead has its certificates served from when they begin") {
+  Rig rig;
+  auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+  rig.loop.run_until_idle();
+  rig.source.skew = 20min;
+  std::set<std::uint64_t> generations;
+  for (int minute = 0; minute < 10 * 60; ++minute) {
+    rig.loop.advance(1min);
+    REQUIRE(rig.serves_valid(secret));
+    generations.insert(secret->current()->credentials->generation());
+  }
+  CHECK(generations.size() >= 10 * 60 / 60);
+  CHECK(generations.size() <= 2 * 10 * 60 / 30);
+  CHECK(static_cast<long>(rig.source.asked.size()) <= 2 * (10h / Backoff::kMax));
+}
+
+TEST_CASE("a first certificate that has not begun is served for want of a better one, and kept until it begins") {
+  Rig rig;
+  rig.source.skew = 10min;
+  auto secret = rig.manager.request(identity("cart"), Priority::kRealTime);
+  rig.loop.run_until_idle();
+  const auto first = secret->current()->credentials;
+  REQUIRE(first);
+  rig.loop.advance(9min);
+  CHECK(rig.source.asked.size() > 5);
+  CHECK(secret->current()->credentials == first);
+  for (int minute = 0; minute < 3 * 60; ++minute) {
+    rig.loop.advance(1min);
+    REQUIRE(rig.serves_valid(secret));
+  }
+  // A clock that is right again is noticed at the next attempt.
+  Rig other;
+  other.source.skew = 24h * 366;
+  secret = other.manager.request(identity("cart"), Priority::kRealTime);
+  other.loop.run_until_idle();
+  other.source.skew = {};
+  other.loop.advance(SecretManager::kRepairPause);
+  CHECK(other.serves_valid(secret));
 }
 
 TEST_CASE("an authority that is away for a day is asked in measure all the time, and found soon after its return") {
