@@ -121,9 +121,14 @@ Task<void> PodProxy::stop(DrainMode mode) {
 void PodProxy::on_snapshot() {
   snapshot_changed_.set();
   evict_gone_destinations();
-  if (auto local = snapshot().local_workload(pod_.namespace_name, pod_.name, pod_.service_account, settings().node_name))
+  // A pod that was away for a while, and came back with other policies, moved no revision.
+  bool other_policies = false;
+  if (auto local = snapshot().local_workload(pod_.namespace_name, pod_.name, pod_.service_account, settings().node_name)) {
+    other_policies = last_workload_ && last_workload_->authorization_policies != local->authorization_policies;
     last_workload_ = std::move(local);
-  if (!kind_.rechecks_policies || !last_workload_ || snapshot().policy_revision() == judged_policies_) return;
+  }
+  if (!kind_.rechecks_policies || !last_workload_) return;
+  if (!other_policies && snapshot().policy_revision() == judged_policies_) return;
   judged_policies_ = snapshot().policy_revision();
   const auto cut = connections_.recheck([this](const InboundConnection& connection) {
     return model::authorize(

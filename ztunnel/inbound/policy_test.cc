@@ -79,6 +79,36 @@ TEST_CASE("a policy change ends the open connections it concerns and no others")
   CHECK(mesh.count("istio_tcp_connections_closed_total", "response_flags=\"DENY\"") == 2);
 }
 
+TEST_CASE(
+    "a pod that leaves the mesh for a while and comes back with other policies has its open connections judged by them") {
+  for (const bool denies : {true, false}) {
+    MeshWorld mesh;
+    model::Policy policy{.name = "no",
+                         .namespace_name = "shop",
+                         .scope = model::PolicyScope::kWorkloadSelector,
+                         .action = model::PolicyAction::kDeny};
+    policy.rules = {{{principal_is("front")}}};
+    mesh.objects.policies = {policy};
+    mesh.publish();
+    Seen staying;
+    StopSource stop;
+    mesh.ask_and_stay(*mesh.pod_a, "a", staying, stop.token());
+    REQUIRE(mesh.world.run_until([&] { return staying.reply == "a"; }));
+    auto cart = mesh.objects.workloads.back();
+    REQUIRE(cart.name == "cart");
+    mesh.objects.workloads.pop_back();
+    mesh.publish();
+    const auto revision = mesh.editor.last()->policy_revision();
+    if (denies) cart.authorization_policies = {policy.key()};
+    mesh.objects.workloads.push_back(cart);
+    mesh.publish();
+    mesh.world.run_for(1s);
+    CHECK(mesh.editor.last()->policy_revision() == revision);
+    CHECK(staying.done == denies);
+    CHECK(mesh.count("istio_tcp_connections_closed_total", "response_flags=\"DENY\"") == (denies ? 1 : 0));
+  }
+}
+
 TEST_CASE("an allow policy that goes away again lets everybody in") {
   MeshWorld mesh;
   mesh.deny(principal_is("front"), "only-front");
