@@ -40,6 +40,8 @@ class Problems {
     if (problem.level == Level::kError) ++errors_;
     if (items_.size() < kKept) items_.push_back(std::move(problem));
   }
+  // Nothing that is added from now on is kept.
+  bool is_full() const { return items_.size() >= kKept; }
   // How many of level kError were added.
   std::size_t errors() const { return errors_; }
   const std::vector<Problem>& items() const { return items_; }

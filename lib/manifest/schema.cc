@@ -361,13 +361,15 @@ std::string hint(std::string_view name, const Fields& fields) {
   return best ? "; did you mean " + std::string(best->name) + "?" : "";
 }
 
+// Ends with the last problem that is kept: the nearest name is dear, and aliases repeat a map thousands of times.
 void check(const Value& value, const Fields& fields, const std::string& path, Problems& problems) {
   if (value.is_list()) {
-    for (std::size_t i = 0; i < value.items.size(); ++i)
+    for (std::size_t i = 0; i < value.items.size() && !problems.is_full(); ++i)
       check(value.items[i], fields, path + "[" + std::to_string(i) + "]", problems);
     return;
   }
   for (const auto& member : value.members) {
+    if (problems.is_full()) return;
     const Field* field = fields.find(member.key);
     if (!field) {
       problems.add({Level::kWarning, "FieldIgnored", join_path(path, member.key),

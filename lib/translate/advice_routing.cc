@@ -91,11 +91,8 @@ class VirtualServiceAdvice {
       named += (named.empty() ? "" : ", ") + name.substr(0, 100);
       const auto slash = name.find('/');
       const auto ns = slash == name.npos ? item_.meta().namespace_ : name.substr(0, slash);
-      const auto is_it = [&](const UntypedItem& other) {
-        return is_kind(other, kGroup, "Gateway") && other.meta().namespace_ == ns &&
-               other.meta().name == (slash == name.npos ? name : name.substr(slash + 1));
-      };
-      if (std::none_of(world_.untyped.begin(), world_.untyped.end(), is_it))
+      const auto own_name = std::string_view(name).substr(slash == name.npos ? 0 : slash + 1);
+      if (!world_.untyped_names.contains({kGroup, "Gateway", ns, own_name}))
         tree_.find(Level::kWarning, "ReferenceNotFound", gateway, "no Gateway " + shown(name) + " in namespace " + ns);
     }
     if (mesh) {
@@ -166,10 +163,7 @@ void gateway(const World& world, const UntypedItem& item) {
     const auto name = field.as_text().value_or("");
     if (name.empty() || name.find("://") != name.npos) continue;
     const auto& ns = item.meta().namespace_;
-    const auto is_it = [&](const UntypedItem& other) {
-      return is_kind(other, "", "Secret") && other.meta().name == name && other.meta().namespace_ == ns;
-    };
-    if (std::none_of(world.untyped.begin(), world.untyped.end(), is_it))
+    if (!world.untyped_names.contains({"", "Secret", ns, name}))
       tree.find(Level::kWarning, "ReferenceNotFound", field,
                 "no Secret " + shown(name) + " in namespace " + ns +
                     ", where the gateway's workload is looked for; this listener has no certificate, the others are not "
@@ -191,13 +185,7 @@ void sidecar(const World& world, const UntypedItem& item) {
       const auto host = text.substr(slash + 1);
       const auto ns = text.substr(0, slash) == "." ? item.meta().namespace_ : text.substr(0, slash);
       if (host.find('*') != host.npos || ns == "*" || ns == "~") continue;
-      const auto defines = [&](const Item<manifest::ServiceEntry>& entry) {
-        return entry.meta().namespace_ == ns &&
-               std::find(entry.body->hosts.begin(), entry.body->hosts.end(), host) != entry.body->hosts.end();
-      };
-      if (std::any_of(world.service_entries.begin(), world.service_entries.end(), defines) ||
-          service_exists(world, full_host(world, host, ns)))
-        continue;
+      if (world.entry_hosts.contains({ns, host}) || service_exists(world, full_host(world, host, ns))) continue;
       tree.find(Level::kWarning, "ReferenceNotFound", field,
                 "no ServiceEntry or Service of namespace " + ns + " has the host " + shown(host) + "; it selects nothing");
     }

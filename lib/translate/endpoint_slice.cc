@@ -64,7 +64,7 @@ void translate_slices(World& world, const Inputs& inputs, std::vector<model::Wor
     const auto* service = meta.label("kubernetes.io/service-name");
     if (!service || item.body->address_type == "FQDN") continue;
     const auto key = meta.namespace_ + "/" + *service + "." + meta.namespace_ + ".svc." + world.options.cluster_domain;
-    const auto* membership = membership_of(inputs.services, meta.namespace_, key, ServiceSource::kService);
+    const auto* membership = membership_of(inputs.services, key, ServiceSource::kService);
     if (!membership) continue;
     const auto ports = slice_ports(*membership, *item.body);
     std::set<std::string> seen;

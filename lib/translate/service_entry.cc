@@ -91,18 +91,14 @@ void settle_conflicts(World& world, Services& out) {
     return {true, time.empty() ? "~" : time};  // an entry without a time is the newest
   };
   std::stable_sort(out.services.begin(), out.services.end(), [&](const auto& a, const auto& b) { return age(a) < age(b); });
-  std::map<std::string, std::string> winners;  // key -> name of the object
+  std::map<std::string, std::string> winners;                      // key -> name of the object
+  std::set<std::pair<std::string_view, std::string_view>> losers;  // key, name of the ServiceEntry
   std::set<std::string> canonical;
   std::vector<model::Service> kept;
   for (auto& service : out.services) {
     const auto key = service.key().to_string();
     if (const auto [winner, first] = winners.emplace(key, service.name); !first) {
-      if (winner->second != service.name) {
-        std::erase_if(out.memberships[service.namespace_name], [&](const Membership& membership) {
-          return membership.source == ServiceSource::kServiceEntry && membership.key == key &&
-                 membership.object == service.name;
-        });
-      }
+      if (winner->second != service.name) losers.emplace(winner->first, service.name);
       if (auto found = entries.find(service.namespace_name + "/" + service.name); found != entries.end())
         found->second->status->find(
             Level::kWarning, "Info",
@@ -115,6 +111,13 @@ void settle_conflicts(World& world, Services& out) {
       service.canonical = service.visibility == model::Visibility::kPublic && canonical.insert(service.hostname).second;
     }
     kept.push_back(std::move(service));
+  }
+  for (auto& [ns, memberships] : out.memberships) {
+    std::erase_if(memberships, [&](const Membership& membership) {
+      return membership.source == ServiceSource::kServiceEntry && losers.contains({membership.key, membership.object});
+    });
+    for (const auto& membership : memberships)
+      out.by_key.emplace(std::pair<std::string_view, ServiceSource>(membership.key, membership.source), &membership);
   }
   out.services = std::move(kept);
 }

@@ -58,14 +58,9 @@ WorkloadNames canonical_names(const manifest::Labels& labels, const std::string&
   return out;
 }
 
-const Membership* membership_of(const Services& services, const std::string& ns, const std::string& key,
-                                ServiceSource source) {
-  auto found = services.memberships.find(ns);
-  if (found == services.memberships.end()) return nullptr;
-  for (const auto& membership : found->second) {
-    if (membership.key == key && membership.source == source) return &membership;
-  }
-  return nullptr;
+const Membership* membership_of(const Services& services, const std::string& key, ServiceSource source) {
+  auto found = services.by_key.find({key, source});
+  return found == services.by_key.end() ? nullptr : found->second;
 }
 
 void attach_services(const Inputs& inputs, const std::string& ns, const manifest::Labels& labels,

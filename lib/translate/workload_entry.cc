@@ -72,20 +72,23 @@ void add_inline_endpoints(World& world, const Inputs& inputs, const Item<manifes
       if (!host.starts_with('*')) endpoints.emplace_back().address = host;
     }
   }
-  std::vector<std::pair<std::string, const Membership*>> own;  // by host; not those that another object has
+  std::map<std::string, const Membership*> own;  // by host; not those that another object has
   for (const auto& host : source.hosts) {
-    const auto* membership =
-        membership_of(inputs.services, meta.namespace_, meta.namespace_ + "/" + host, ServiceSource::kServiceEntry);
-    if (membership && membership->object == meta.name) own.emplace_back(host, membership);
+    const auto* membership = membership_of(inputs.services, meta.namespace_ + "/" + host, ServiceSource::kServiceEntry);
+    if (membership && membership->object == meta.name) own.emplace(host, membership);
   }
   for (const auto& endpoint : endpoints) {
     auto workload = from_entry(world, meta, endpoint, meta.labels);
     workload.uid = world.options.cluster_id + "/networking.istio.io/ServiceEntry/" + meta.namespace_ + "/" + meta.name +
                    "/" + endpoint.address;
     workload.workload_name = meta.name;
-    for (const auto& [host, membership] : own) {
-      if (stand_for_hosts && host != endpoint.address) continue;
-      workload.services.emplace(membership->key, resolve_ports(*membership, named_ports(endpoint), PortOwner::kEntry));
+    auto join = [&](const Membership& membership) {
+      workload.services.emplace(membership.key, resolve_ports(membership, named_ports(endpoint), PortOwner::kEntry));
+    };
+    if (stand_for_hosts) {
+      if (auto found = own.find(endpoint.address); found != own.end()) join(*found->second);
+    } else {
+      for (const auto& [host, membership] : own) join(*membership);
     }
     // Another object owns all of its hosts, or nobody is to see it.
     if (workload.services.empty()) continue;

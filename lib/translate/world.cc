@@ -36,6 +36,13 @@ World::World(const std::vector<manifest::ObjectPtr>& objects, const Options& giv
         },
         object->body);
   }
+  for (const auto& item : services)
+    service_hosts.insert(item.meta().name + "." + item.meta().namespace_ + ".svc." + options.cluster_domain);
+  for (const auto& item : service_entries) {
+    for (const auto& host : item.body->hosts) entry_hosts.emplace(item.meta().namespace_, host);
+  }
+  for (const auto& item : untyped)
+    untyped_names.insert({item.object->group, item.object->kind, item.meta().namespace_, item.meta().name});
 }
 
 const manifest::Labels& World::namespace_labels(const std::string& name) const {

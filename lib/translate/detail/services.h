@@ -1,7 +1,10 @@
 // Service and ServiceEntry become services, and the rules by which workloads belong to them.
 #pragma once
 
+#include <map>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "lib/model/service.h"
@@ -31,6 +34,8 @@ struct Membership {
 struct Services {
   std::vector<model::Service> services;
   std::map<std::string, std::vector<Membership>> memberships;  // by namespace
+  // The same by key and source, once conflicts are settled; pointers into `memberships`.
+  std::map<std::pair<std::string_view, ServiceSource>, const Membership*> by_key;
 };
 
 // A workload's own ports by name.
@@ -43,7 +48,7 @@ struct NamedPort {
 void translate_services(World& world, const Waypoints& waypoints, Services& out);
 void translate_service_entries(World& world, const Waypoints& waypoints, Services& out);
 // Of the services with one host name, marks the one that clients of other namespaces mean; drops those, with their
-// endpoints, that another one of the same namespace overrides.
+// endpoints, that another one of the same namespace overrides. Memberships do not change afterwards.
 void settle_conflicts(World& world, Services& out);
 
 // Whose ports those are: a WorkloadEntry's stand for the service's ports of the same name, a container's for named targets.

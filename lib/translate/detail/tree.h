@@ -48,11 +48,7 @@ inline std::string full_host(const World& world, const std::string& host, const 
 }
 
 // "name.ns.svc.<cluster domain>" among the Services.
-inline bool service_exists(const World& world, const std::string& host) {
-  return std::any_of(world.services.begin(), world.services.end(), [&](const Item<manifest::Service>& item) {
-    return full_host(world, item.meta().name, item.meta().namespace_) == host;
-  });
-}
+inline bool service_exists(const World& world, const std::string& host) { return world.service_hosts.contains(host); }
 
 // What a user's file says, short enough for a message.
 inline std::string shown(const std::string& text) { return "\"" + text.substr(0, 100) + "\""; }

@@ -35,8 +35,7 @@ WorkloadNames canonical_names(const manifest::Labels& labels, const std::string&
 std::string owner_name(const manifest::Meta& pod);
 
 // "ns/name" of a Service or ServiceEntry -> its rule of membership; null when nothing has this key and source.
-const Membership* membership_of(const Services& services, const std::string& ns, const std::string& key,
-                                ServiceSource source);
+const Membership* membership_of(const Services& services, const std::string& key, ServiceSource source);
 // Services whose selector finds these labels.
 void attach_services(const Inputs& inputs, const std::string& ns, const manifest::Labels& labels,
                      const std::vector<NamedPort>& ports, PortOwner owner, model::Workload& workload);

@@ -1,8 +1,13 @@
 // The objects of one translation, sorted by kind and namespace, each with the place where findings about it go.
 #pragma once
 
+#include <array>
 #include <map>
+#include <set>
 #include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "lib/translate/condition.h"
@@ -50,6 +55,11 @@ class World {
   std::map<std::string, Item<manifest::GatewayClass>> gateway_classes;
   Items<manifest::ConfigMap> config_maps;
   Items<manifest::Untyped> untyped;
+
+  // What there is by name, for the references of other objects: one file may hold a hundred thousand of those.
+  std::unordered_set<std::string> service_hosts;                        // "name.ns.svc.<cluster domain>" of Services
+  std::set<std::pair<std::string_view, std::string_view>> entry_hosts;  // namespace, host of ServiceEntries
+  std::set<std::array<std::string_view, 4>> untyped_names;              // group, kind, namespace, name
 
   // Labels and annotations of a namespace; empty when it has no object.
   const manifest::Labels& namespace_labels(const std::string& name) const;
