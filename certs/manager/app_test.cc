@@ -23,8 +23,8 @@ class NoResolver final : public io::Resolver {
 };
 
 std::string pod(const std::string& account, const std::string& node) {
-  return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + account + "\n  namespace: shop\nspec:\n  nodeName: " + node +
-         "\n  serviceAccountName: " + account + "\n---\n";
+  return "apiVersion: v1\nkind: Pod\nmetadata:\n  name: " + account + "-" + node +
+         "\n  namespace: shop\nspec:\n  nodeName: " + node + "\n  serviceAccountName: " + account + "\n---\n";
 }
 
 // The manager on one host; node proxies' clients and a scraper on others. One file tree stands for the shared folders.

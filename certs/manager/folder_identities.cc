@@ -1,5 +1,7 @@
 #include "certs/manager/folder_identities.h"
 
+#include <string_view>
+
 #include "lib/base/log.h"
 #include "lib/manifest/parse.h"
 
@@ -20,13 +22,14 @@ bool FolderIdentities::read_into(File& file, const std::string& path, const std:
     return false;
   }
   file.nodes.clear();
-  file.accounts.clear();
+  file.pods.clear();
   for (const auto& object : parsed.objects) {
     if (object->as<manifest::Node>()) file.nodes.insert(object->meta.name);
     const auto* pod = object->as<manifest::Pod>();
-    if (!pod || pod->spec.node_name.empty() || pod->phase == "Succeeded" || pod->phase == "Failed") continue;
-    file.nodes.insert(pod->spec.node_name);
-    file.accounts[pod->spec.node_name].insert({object->meta.namespace_, pod->spec.service_account});
+    if (!pod) continue;
+    const bool finished = pod->phase == "Succeeded" || pod->phase == "Failed";
+    file.pods[object->meta.namespace_ + "/" + object->meta.name] = {finished ? "" : pod->spec.node_name,
+                                                                    {object->meta.namespace_, pod->spec.service_account}};
   }
   return true;
 }
@@ -57,9 +60,15 @@ Result<void> FolderIdentities::reload() {
   by_path_ = std::move(next);
   accounts_.clear();
   nodes_.clear();
+  std::map<std::string_view, const Pod*> pods;
   for (const auto& [path, file] : by_path_) {
     nodes_.insert(file.nodes.begin(), file.nodes.end());
-    for (const auto& [node, accounts] : file.accounts) accounts_[node].insert(accounts.begin(), accounts.end());
+    for (const auto& [name, pod] : file.pods) pods[name] = &pod;
+  }
+  for (const auto& [name, pod] : pods) {
+    if (pod->node.empty()) continue;
+    nodes_.insert(pod->node);
+    accounts_[pod->node].insert(pod->account);
   }
   return {};
 }

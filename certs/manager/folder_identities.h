@@ -1,7 +1,8 @@
 // Which identities run on which node, read from a folder of Kubernetes manifests.
 //
 // A pod counts from the moment it is assigned to a node until it has finished or is gone: its namespace and service account
-// are its identity. A file that cannot be read, or is broken, keeps what it said last.
+// are its identity. A pod that is written several times counts as written last, files in the order of their paths. A file
+// that cannot be read, or is broken, keeps what it said last.
 #pragma once
 
 #include <map>
@@ -27,17 +28,21 @@ class FolderIdentities final : public AllowedIdentities {
 
  private:
   using Account = std::pair<std::string, std::string>;  // namespace, service account
+  struct Pod {
+    std::string node;  // empty: on none yet, or finished
+    Account account;
+  };
   struct File {
     std::string content;
-    std::set<std::string> nodes;
-    std::map<std::string, std::set<Account>> accounts;  // by node
+    std::set<std::string> nodes;      // with a Node object
+    std::map<std::string, Pod> pods;  // by "namespace/name"
   };
   static bool read_into(File& file, const std::string& path, const std::string& content);
 
   io::Files& files_;
   const std::string directory_;
   std::map<std::string, File> by_path_;
-  std::map<std::string, std::set<Account>> accounts_;
+  std::map<std::string, std::set<Account>> accounts_;  // by node
   std::set<std::string> nodes_;
   std::size_t broken_ = 0;
 };

@@ -46,3 +46,27 @@ TEST_CASE("identities follow the pods of the manifests, node by node") {
   CHECK(identities.runs_on("node-a", identity("users")));
   CHECK_FALSE(identities.runs_on("node-a", identity("orders")));
 }
+
+TEST_CASE("a pod that two files describe is where the last of them says, or nowhere") {
+  TestFiles files;
+  FolderIdentities identities(files, "/state");
+  files.tree["/state/a.yaml"].text = pod("a", "cart", "node-a", "Running") + pod("b", "users", "node-a", "Running");
+  files.tree["/state/b.yaml"].text = pod("a", "cart", "node-b", "Running");
+  REQUIRE(identities.reload().has_value());
+  CHECK(identities.runs_on("node-b", identity("cart")));
+  CHECK_FALSE(identities.runs_on("node-a", identity("cart")));
+  CHECK(identities.runs_on("node-a", identity("users")));
+
+  files.tree["/state/b.yaml"].text = pod("a", "cart", "node-b", "Failed") + pod("b", "orders", "node-a", "Running");
+  REQUIRE(identities.reload().has_value());
+  CHECK_FALSE(identities.runs_on("node-b", identity("cart")));
+  CHECK_FALSE(identities.runs_on("node-a", identity("cart")));
+  CHECK_FALSE(identities.runs_on("node-a", identity("users")));
+  CHECK(identities.runs_on("node-a", identity("orders")));
+  CHECK(identities.nodes() == std::set<std::string>{"node-a"});
+
+  files.tree.erase("/state/b.yaml");
+  REQUIRE(identities.reload().has_value());
+  CHECK(identities.runs_on("node-a", identity("cart")));
+  CHECK(identities.runs_on("node-a", identity("users")));
+}
