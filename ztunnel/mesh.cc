@@ -17,6 +17,8 @@ sources::FolderSettings folder_settings(const Settings& settings) {
   folder.translate.trust_domain = settings.trust_domain;
   folder.translate.cluster_domain = settings.cluster_domain;
   folder.translate.root_namespace = settings.root_namespace;
+  folder.translate.enablement = settings.enablement;
+  folder.translate.excluded_namespaces = settings.excluded_namespaces;
   if (settings.l7_deny_at_l4) folder.translate.http_in_deny = translate::Options::HttpInDeny::kDeny;
   return folder;
 }

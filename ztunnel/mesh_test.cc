@@ -96,6 +96,21 @@ TEST_CASE("a DENY rule that cannot fire is counted, or blocks where that is aske
   }
 }
 
+TEST_CASE("who takes tunnels is decided by the agents' selectors and namespaces, where they are told to ztunnel too") {
+  const auto takes_tunnels = [](Environment environment) {
+    Rig rig(std::move(environment));
+    rig.put("pod.yaml", kPod);
+    REQUIRE(rig.start());
+    return rig.web()->protocol == model::TunnelProtocol::kHbone;
+  };
+  CHECK(takes_tunnels({}));
+  CHECK_FALSE(takes_tunnels({{"EXCLUDE_NAMESPACES", "kube-system,shop"}}));
+  CHECK(takes_tunnels({{"EXCLUDE_NAMESPACES", "kube-system"}}));
+  CHECK_FALSE(takes_tunnels({{"AMBIENT_ENABLEMENT_SELECTOR", "[{podSelector: {matchLabels: {mesh: in}}}]"}}));
+  CHECK(takes_tunnels(
+      {{"AMBIENT_ENABLEMENT_SELECTOR", "[{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: shop}}}]"}}));
+}
+
 TEST_CASE("the mesh configuration in the folder comes before the settings, and a broken one keeps what it said") {
   const auto config = [](const std::string& text) {
     return "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: mesh-system}\ndata: {mesh: '" + text +

@@ -77,6 +77,13 @@ constexpr Setting kTable[] = {
          "Of MANIFEST_DIR: what a DENY rule does with HTTP attributes, which this proxy does not see. ignore: they are left "
          "out as Istio does, which may leave a rule that never fires; deny: the rule fires without regard to them.",
          "weft.l7DenyAtL4"),
+    text("AMBIENT_ENABLEMENT_SELECTOR", "",
+         "Of MANIFEST_DIR: who is in the mesh, as the node agents have it, a YAML list of podSelector and "
+         "namespaceSelector. Unset: the labels istio.io/dataplane-mode decide.",
+         "weft.enablementSelector"),
+    text("EXCLUDE_NAMESPACES", "",
+         "Of MANIFEST_DIR: namespaces whose pods are not in the mesh, as the node agents have it, comma-separated.",
+         "weft.excludeNamespaces"),
 
     text("CA_ADDRESS", "https://istiod.istio-system.svc:15012",
          "Certificate authority, https://HOST:PORT. The default is https://localhost:15012 outside Kubernetes."),

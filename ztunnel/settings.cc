@@ -11,6 +11,7 @@
 #include "lib/base/ip.h"
 #include "lib/runtime/worker_count.h"
 #include "lib/tls/context.h"
+#include "lib/translate/enrolment.h"
 #include "ztunnel/proxy_config.h"
 #include "ztunnel/setting_reader.h"
 
@@ -116,6 +117,14 @@ void load_mesh_source(SettingReader& reader, Settings& settings) {
   const auto l7_deny = reader.text("L7_DENY_AT_L4");
   settings.l7_deny_at_l4 = l7_deny == "deny";
   if (l7_deny != "deny" && l7_deny != "ignore") reader.reject("L7_DENY_AT_L4", "must be ignore or deny");
+  settings.excluded_namespaces = translate::parse_namespaces(reader.text("EXCLUDE_NAMESPACES"));
+  if (const auto yaml = reader.text("AMBIENT_ENABLEMENT_SELECTOR"); !yaml.empty()) {
+    auto enablement = translate::parse_enablement(yaml);
+    if (enablement)
+      settings.enablement = std::move(*enablement);
+    else
+      reader.reject("AMBIENT_ENABLEMENT_SELECTOR", enablement.error().message());
+  }
   const int sources = !settings.local_xds_path.empty() + !settings.local_xds.empty() + !settings.manifest_dir.empty();
   if (sources > 1) reader.problem("only one of MANIFEST_DIR, LOCAL_XDS_PATH and LOCAL_XDS may be set");
   if (sources == 0) reader.problem("nothing describes the mesh: set MANIFEST_DIR, LOCAL_XDS_PATH or LOCAL_XDS");

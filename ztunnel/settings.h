@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -13,6 +14,7 @@
 #include "lib/base/result.h"
 #include "lib/io/network.h"
 #include "lib/runtime/engine.h"
+#include "lib/translate/options.h"
 
 namespace weft::ztunnel {
 
@@ -74,6 +76,9 @@ struct Settings {
   std::string manifest_dir;    // MANIFEST_DIR: folder of Kubernetes manifests, watched
   std::string root_namespace;  // ROOT_NAMESPACE
   bool l7_deny_at_l4 = false;  // L7_DENY_AT_L4=deny: DENY rules fire without regard to their HTTP attributes
+  std::vector<translate::EnablementSelector> enablement =
+      translate::default_enablement_selectors();  // AMBIENT_ENABLEMENT_SELECTOR
+  std::set<std::string> excluded_namespaces;      // EXCLUDE_NAMESPACES
 
   std::uint32_t pool_max_streams = 100;  // POOL_MAX_STREAMS_PER_CONNECTION
   Duration pool_unused_release_timeout{};

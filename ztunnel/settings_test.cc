@@ -166,6 +166,13 @@ TEST_CASE("set variables are read") {
   CHECK(!good({}).l7_deny_at_l4);
   CHECK(good({}).root_namespace == "istio-system");
   CHECK(good({{"ROOT_NAMESPACE", "mesh"}}).root_namespace == "mesh");
+  CHECK(good({}).enablement.size() == translate::default_enablement_selectors().size());
+  CHECK(good({{"AMBIENT_ENABLEMENT_SELECTOR", "[{podSelector: {matchLabels: {mesh: on}}}]"}})
+            .enablement.at(0)
+            .pod.matches({{"mesh", "on"}}));
+  CHECK(good({{"AMBIENT_ENABLEMENT_SELECTOR", "[]"}}).enablement.empty());
+  CHECK(good({}).excluded_namespaces.empty());
+  CHECK(good({{"EXCLUDE_NAMESPACES", "kube-system, b,"}}).excluded_namespaces == std::set<std::string>{"b", "kube-system"});
   CHECK(good({{"ENABLE_ORIG_SRC", "false"}}).original_source == OriginalSource::kNever);
   CHECK(good({{"ISTIO_META_CLUSTER_ID", "c2"}, {"CLUSTER_ID", "c1"}}).cluster_id == "c2");
   CHECK(good({{"KUBERNETES_SERVICE_HOST", "10.96.0.1"}}).ca_address == "https://istiod.istio-system.svc:15012");
@@ -181,6 +188,8 @@ TEST_CASE("a bad value is refused with its name, value and reason") {
            Row{"PROXY_MODE", "Shared", "must be shared or dedicated"},
            Row{"L7_DENY_AT_L4", "yes", "must be ignore or deny"},
            Row{"ROOT_NAMESPACE", "", "must not be empty"},
+           Row{"AMBIENT_ENABLEMENT_SELECTOR", "[{pods: {}}]", "unknown field pods"},
+           Row{"AMBIENT_ENABLEMENT_SELECTOR", "{a: b}", "is no list"},
            Row{"XDS_ADDRESS", "https://istiod:15012", "set XDS_ADDRESS to the empty string"},
            Row{"XDS_ON_DEMAND", "true", "no xDS client"},
            Row{"CA_ADDRESS", "", "without an authority"},

@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "lib/base/log.h"
-#include "lib/manifest/documents.h"
+#include "lib/translate/enrolment.h"
 
 namespace weft::cni::agent {
 
@@ -37,8 +37,6 @@ const char* const kHelp =
     "  AMBIENT_DISABLE_SAFE_UPGRADE take the node's rules away at the end of the agent  [false]\n";
 
 namespace {
-
-using manifest::Value;
 
 class Reader {
  public:
@@ -161,60 +159,7 @@ void read_arguments(const std::vector<std::string>& arguments, Settings& setting
   }
 }
 
-Result<manifest::LabelSelector> selector(const Value* value) {
-  manifest::LabelSelector result;
-  if (!value || value->is_null()) return result;
-  const auto wrong = [](const char* what) {
-    return fail(ErrorCode::kInvalidArgument, std::string("selector with ") + what);
-  };
-  if (!value->is_map()) return wrong("a value that is no map");
-  for (const auto& member : value->members) {
-    if (member.key == "matchLabels" && member.value.is_map()) {
-      for (const auto& label : member.value.members) {
-        if (!label.value.is_scalar()) return wrong("a label that is no text");
-        result.labels[label.key] = label.value.text;
-      }
-    } else if (member.key == "matchExpressions" && member.value.is_list()) {
-      for (const auto& item : member.value.items) {
-        const auto* key = item.find("key");
-        const auto* op = item.find("operator");
-        const auto* values = item.find("values");
-        if (!key || !key->is_scalar() || !op || !op->is_scalar()) return wrong("an expression without key or operator");
-        manifest::LabelSelector::Expression expression{key->text, op->text, {}};
-        static const std::set<std::string_view> kOperators{"In", "NotIn", "Exists", "DoesNotExist"};
-        if (!kOperators.contains(expression.op)) return wrong("an operator that is none");
-        for (const auto& one : values ? values->items : std::vector<Value>()) expression.values.push_back(one.text);
-        result.expressions.push_back(std::move(expression));
-      }
-    } else {
-      return wrong("a field that is none");
-    }
-  }
-  return result;
-}
-
 }  // namespace
-
-Result<std::vector<translate::EnablementSelector>> parse_enablement(std::string_view yaml) {
-  const auto documents = manifest::read_yaml(yaml, {});
-  if (documents.error) return fail(ErrorCode::kInvalidArgument, documents.error->message);
-  if (documents.values.size() != 1 || !documents.values.front().is_list())
-    return fail(ErrorCode::kInvalidArgument, "is no list");
-  std::vector<translate::EnablementSelector> result;
-  for (const auto& item : documents.values.front().items) {
-    if (!item.is_map()) return fail(ErrorCode::kInvalidArgument, "has an item that is no map");
-    translate::EnablementSelector one;
-    for (const auto& member : item.members) {
-      if (member.key != "podSelector" && member.key != "namespaceSelector") {
-        return fail(ErrorCode::kInvalidArgument, "has an unknown field " + member.key);
-      }
-    }
-    WEFT_TRY(one.pod, selector(item.find("podSelector")));
-    WEFT_TRY(one.namespace_, selector(item.find("namespaceSelector")));
-    result.push_back(std::move(one));
-  }
-  return result;
-}
 
 Result<Settings> load_settings(const Environment& environment, const std::vector<std::string>& arguments) {
   Settings settings;
@@ -227,13 +172,12 @@ Result<Settings> load_settings(const Environment& environment, const std::vector
   reader.port("MONITORING_PORT", settings.monitoring_port, true);
   reader.port("ADMIN_PORT", settings.admin_port, true);
   reader.port("READINESS_PORT", settings.readiness_port, false);
-  if (const auto* names = reader.find("EXCLUDE_NAMESPACES")) {
-    for (const auto name : split(*names, ',')) settings.excluded_namespaces.emplace(name);
-  }
+  if (const auto* names = reader.find("EXCLUDE_NAMESPACES"))
+    settings.excluded_namespaces = translate::parse_namespaces(*names);
   reader.text("POD_NAMESPACE", settings.pod_namespace);
   reader.text("SYSTEM_NAMESPACE", settings.system_namespace);
   if (const auto* yaml = reader.find("AMBIENT_ENABLEMENT_SELECTOR")) {
-    auto enablement = parse_enablement(*yaml);
+    auto enablement = translate::parse_enablement(*yaml);
     if (enablement)
       settings.enablement = std::move(*enablement);
     else

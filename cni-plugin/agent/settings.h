@@ -43,9 +43,6 @@ using Environment = std::map<std::string, std::string>;
 // All that is wrong comes back as one error, a line each. `arguments` without the program's name.
 Result<Settings> load_settings(const Environment& environment, const std::vector<std::string>& arguments);
 
-// The list of enablement selectors as the chart writes it: YAML, each item with podSelector and namespaceSelector.
-Result<std::vector<translate::EnablementSelector>> parse_enablement(std::string_view yaml);
-
 extern const char* const kHelp;
 
 }  // namespace weft::cni::agent

@@ -24,12 +24,18 @@ std::string_view to_string(Enrolment enrolment) {
   return "not selected";
 }
 
+manifest::Labels stored_namespace_labels(manifest::Labels labels, const std::string& name) {
+  labels.emplace("kubernetes.io/metadata.name", name);
+  return labels;
+}
+
 Enrolment decide_enrolment(const manifest::Meta& pod, bool host_network, const manifest::Labels& namespace_labels,
                            const std::vector<EnablementSelector>& enablement) {
   if (host_network) return Enrolment::kHostNetwork;
   if (pod.annotation(kSidecarStatusAnnotation)) return Enrolment::kSidecar;
+  const auto stored = stored_namespace_labels(namespace_labels, pod.namespace_);
   const bool selected = std::any_of(enablement.begin(), enablement.end(), [&](const EnablementSelector& entry) {
-    return entry.pod.matches(pod.labels) && entry.namespace_.matches(namespace_labels);
+    return entry.pod.matches(pod.labels) && entry.namespace_.matches(stored);
   });
   if (selected) return Enrolment::kYes;
   const auto* mode = pod.label(kDataplaneModeLabel);

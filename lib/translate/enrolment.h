@@ -3,8 +3,12 @@
 // Source: istio-cni's pod eligibility. Order: host network never; an injected sidecar never; then any enablement selector.
 #pragma once
 
+#include <set>
+#include <string>
 #include <string_view>
+#include <vector>
 
+#include "lib/base/result.h"
 #include "lib/translate/options.h"
 
 namespace weft::translate {
@@ -25,6 +29,7 @@ enum class Enrolment {
 };
 std::string_view to_string(Enrolment enrolment);
 
+// `namespace_labels` as the manifests have them; the label that the API server adds is matched too.
 Enrolment decide_enrolment(const manifest::Meta& pod, bool host_network, const manifest::Labels& namespace_labels,
                            const std::vector<EnablementSelector>& enablement);
 
@@ -36,5 +41,14 @@ Enrolment decide_enrolment_alone(const manifest::Meta& pod, bool host_network,
 inline Enrolment decide_enrolment(const manifest::Meta& pod, bool host_network, const manifest::Labels& namespace_labels) {
   return decide_enrolment(pod, host_network, namespace_labels, default_enablement_selectors());
 }
+
+// With the label that the API server puts on every namespace.
+manifest::Labels stored_namespace_labels(manifest::Labels labels, const std::string& name);
+
+// AMBIENT_ENABLEMENT_SELECTOR as the chart writes it: a YAML list, each item with podSelector and namespaceSelector. What it
+// says beyond that is an error.
+Result<std::vector<EnablementSelector>> parse_enablement(std::string_view yaml);
+// EXCLUDE_NAMESPACES: names separated by commas; spaces around them and empty ones do not count.
+std::set<std::string> parse_namespaces(std::string_view text);
 
 }  // namespace weft::translate

@@ -68,6 +68,32 @@ TEST_CASE("configured selectors replace the default ones") {
   CHECK(decide_enrolment({}, false, {{"tier", ""}}, selectors) == Enrolment::kNotSelected);
 }
 
+TEST_CASE("a selector of namespaces finds them by the name that the API server writes on them") {
+  const auto selectors = parse_enablement("[{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: shop}}}]");
+  REQUIRE(selectors);
+  manifest::Meta pod;
+  pod.namespace_ = "shop";
+  CHECK(decide_enrolment(pod, false, {}, *selectors) == Enrolment::kYes);
+  CHECK(decide_enrolment(pod, false, {{"kubernetes.io/metadata.name", "shop"}}, *selectors) == Enrolment::kYes);
+  pod.namespace_ = "other";
+  CHECK(decide_enrolment(pod, false, {}, *selectors) == Enrolment::kNotSelected);
+}
+
+TEST_CASE("selectors that say something else are refused, not ignored") {
+  for (const auto* yaml :
+       {"- podSelector: {matchLabel: {a: b}}", "- pod: {}", "- podSelector: 7", "- 3",
+        "- podSelector: {matchExpressions: [{key: a, operator: Is}]}", "- podSelector: {matchLabels: {a: [b]}}", "[", ""}) {
+    INFO(yaml);
+    CHECK_FALSE(parse_enablement(yaml));
+  }
+}
+
+TEST_CASE("names of namespaces are separated by commas") {
+  CHECK(parse_namespaces("").empty());
+  CHECK(parse_namespaces(" a,, b ,c").size() == 3);
+  CHECK(parse_namespaces(" a,, b ,c").contains("b"));
+}
+
 TEST_CASE("enrolled pods take tunnels, others do not") {
   constexpr const char* kPods = R"(
 apiVersion: v1
@@ -119,4 +145,26 @@ status: {podIP: 10.0.0.5}
   CHECK(mesh.workload("out")->protocol == kHbone);
   CHECK(mesh.workload("pending")->protocol == kNone);
   CHECK(mesh.workload("native")->protocol == kHbone);
+}
+
+TEST_CASE("pods of a namespace that the agents leave out take no tunnels, whatever their labels say") {
+  constexpr const char* kPods = R"(
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop, labels: {istio.io/dataplane-mode: ambient}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop, annotations: {ambient.istio.io/redirection: enabled}}
+status: {podIP: 10.0.0.1}
+)";
+  Options options;
+  CHECK(make_mesh(kPods, options).workload("web")->protocol == model::TunnelProtocol::kHbone);
+  options.excluded_namespaces = {"other"};
+  CHECK(make_mesh(kPods, options).workload("web")->protocol == model::TunnelProtocol::kHbone);
+  options.excluded_namespaces = {"shop"};
+  CHECK(make_mesh(kPods, options).workload("web")->protocol == model::TunnelProtocol::kNone);
+  // An agent that writes what it did is believed.
+  options.tunnel_evidence = TunnelEvidence::kAnnotation;
+  CHECK(make_mesh(kPods, options).workload("web")->protocol == model::TunnelProtocol::kHbone);
 }

@@ -1,6 +1,7 @@
 // What the translator must know besides the objects: the facts istiod takes from its own settings and mesh configuration.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,9 @@ struct Options {
   HttpInDeny http_in_deny = HttpInDeny::kLeaveOut;
   // Policies marked istio.io/dry-run: sent to be evaluated and logged, or, as istiod does by default, not sent.
   bool send_dry_run = false;
+  // Who is in the mesh, as the node agents were told.
   std::vector<EnablementSelector> enablement = default_enablement_selectors();
+  std::set<std::string> excluded_namespaces;
 };
 
 }  // namespace weft::translate

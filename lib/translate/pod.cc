@@ -9,6 +9,7 @@ bool takes_tunnels(const World& world, const Item<manifest::Pod>& item) {
     const auto* annotation = item.meta().annotation(kRedirectionAnnotation);
     return annotation && *annotation == "enabled";
   }
+  if (world.options.excluded_namespaces.contains(item.meta().namespace_)) return false;
   return decide_enrolment(item.meta(), item.body->spec.host_network, world.namespace_labels(item.meta().namespace_),
                           world.options.enablement) == Enrolment::kYes;
 }

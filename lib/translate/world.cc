@@ -1,5 +1,7 @@
 #include "lib/translate/detail/world.h"
 
+#include "lib/translate/enrolment.h"
+
 namespace weft::translate::detail {
 
 namespace {
@@ -56,9 +58,7 @@ const manifest::Labels& World::namespace_annotations(const std::string& name) co
 }
 
 manifest::Labels World::stored_namespace_labels(const std::string& name) const {
-  auto labels = namespace_labels(name);
-  labels.emplace("kubernetes.io/metadata.name", name);
-  return labels;
+  return translate::stored_namespace_labels(namespace_labels(name), name);
 }
 
 bool selects(const manifest::Labels& wanted, const manifest::Labels& given) {

@@ -1,12 +1,11 @@
 // libFuzzer target: what an operator writes into environment variables and configuration maps. The first byte chooses the
 // reader.
-#include "cni-plugin/agent/settings.h"
-
 #include <cstdint>
 #include <string_view>
 
 #include "lib/base/check.h"
 #include "lib/linux/limits.h"
+#include "lib/translate/enrolment.h"
 #include "ztunnel/proxy_config.h"
 #include "ztunnel/setting_reader.h"
 
@@ -27,7 +26,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     case 2:
       if (const auto duration = ztunnel::parse_duration(text)) WEFT_CHECK(*duration >= Duration::zero());
       break;
-    case 3: (void)cni::agent::parse_enablement(text); break;
+    case 3: (void)translate::parse_enablement(text); break;
     default: WEFT_CHECK(linux::parse_cpu_max(text) >= 0); break;
   }
   return 0;

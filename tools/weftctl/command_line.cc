@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "lib/translate/enrolment.h"
 #include "tools/weftctl/completion.h"
 #include "tools/weftctl/status.h"
 
@@ -81,6 +82,22 @@ void add_mesh_options(CLI::App& command, std::string& default_namespace, transla
           "leave them out as Istio does, or deny without regard to them")
       ->check(CLI::IsMember({"ignore", "deny"}))
       ->default_str("ignore");
+  command
+      .add_option_function<std::string>(
+          "--enablement-selector",
+          [&options](const std::string& yaml) { options.enablement = translate::parse_enablement(yaml).value(); },
+          "who is in the mesh, as the agents' AMBIENT_ENABLEMENT_SELECTOR has it")
+      ->type_name("YAML")
+      ->check([](const std::string& yaml) {
+        const auto parsed = translate::parse_enablement(yaml);
+        return parsed ? "" : parsed.error().message();
+      });
+  command
+      .add_option_function<std::string>(
+          "--exclude-namespaces",
+          [&options](const std::string& names) { options.excluded_namespaces = translate::parse_namespaces(names); },
+          "namespaces whose pods are not in the mesh, as the agents' EXCLUDE_NAMESPACES has them")
+      ->type_name("NAME,...");
 }
 
 Result<std::vector<std::pair<NodeAddress, NodeAddress>>> pair_nodes(const std::vector<std::string>& admins,
