@@ -66,8 +66,7 @@ Task<void> serve_peer_connection(FakePeer& peer, Loop& loop, io::StreamPtr socke
     return echo_tunnel(peer, std::move(tunnel));
   };
   StopToken never;
-  auto ended = co_await hbone::serve(loop, settings, std::move(transport), std::move(handler), never, stop);
-  (void)ended;
+  co_await hbone::serve(loop, settings, std::move(transport), std::move(handler), never, stop);
 }
 
 Task<void> serve_peer(FakePeer& peer, Loop& loop, Scope& scope) {

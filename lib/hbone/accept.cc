@@ -48,8 +48,8 @@ void IncomingTunnel::refuse(Refusal why) {
   stream_.reset();
 }
 
-Task<Served> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler, StopToken drain,
-                   StopToken stop, OnNoTunnel on_no_tunnel) {
+Task<void> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler, StopToken drain,
+                 StopToken stop, OnNoTunnel on_no_tunnel, OnEnd on_end) {
   auto connection = http2::Connection::create(loop, http2::Role::kServer, settings, std::move(transport));
   Scope tunnels(loop, stop);
   connection->on_request([&tunnels, &handler, &on_no_tunnel](http2::StreamPtr stream) {
@@ -68,8 +68,8 @@ Task<Served> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport
   served.breach = connection->breach();
   // No connection, no request: those already posted are dropped.
   connection->on_request({});
+  if (on_end) on_end(served);
   co_await tunnels.join();
-  co_return served;
 }
 
 }  // namespace weft::hbone

@@ -41,13 +41,17 @@ using TunnelHandler = std::function<Task<void>(IncomingTunnel tunnel, StopToken 
 // Hears what was wrong with a request that no handler sees.
 using OnNoTunnel = std::function<void(std::string_view problem)>;
 
-// Serves the connection until it is over; then waits for the handlers. Anything but CONNECT is answered 400 here.
-// `drain`: no new requests from then on, open tunnels go on. `stop`: everything ends, handlers see their token.
+// What a connection came to.
 struct Served {
   Result<void> outcome;                 // as of http2::Connection::run()
   std::optional<http2::Breach> breach;  // what the peer did too much of
 };
-Task<Served> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler, StopToken drain,
-                   StopToken stop, OnNoTunnel on_no_tunnel = {});
+// Hears of it at once: a tunnel may outlive its connection for as long as its application takes nothing.
+using OnEnd = std::function<void(const Served& served)>;
+
+// Serves the connection until it is over; then waits for the handlers. Anything but CONNECT is answered 400 here.
+// `drain`: no new requests from then on, open tunnels go on. `stop`: everything ends, handlers see their token.
+Task<void> serve(Loop& loop, http2::Settings settings, io::StreamPtr transport, TunnelHandler handler, StopToken drain,
+                 StopToken stop, OnNoTunnel on_no_tunnel = {}, OnEnd on_end = {});
 
 }  // namespace weft::hbone

@@ -6,6 +6,7 @@
 #include "lib/http/fields.h"
 #include "lib/io/pipe.h"
 #include "lib/io/pump.h"
+#include "tests/support/h2_frames.h"
 #include "tests/support/read_all.h"
 
 using namespace weft;
@@ -45,8 +46,27 @@ Task<void> serve_one(Loop& loop, http2::Settings settings, io::StreamPtr transpo
     if (problems) problems->emplace_back(problem);
   };
   TunnelHandler handler = echo_tunnel;
-  auto served = co_await serve(loop, settings, std::move(transport), std::move(handler), drain, stop, std::move(note));
-  (void)served;
+  co_await serve(loop, settings, std::move(transport), std::move(handler), drain, stop, std::move(note));
+}
+
+// A tunnel whose application takes nothing.
+Task<void> stalled_tunnel(IncomingTunnel tunnel, Event& application) {
+  auto stream = tunnel.accept("");
+  auto taken = co_await application.wait();
+  (void)stream;
+  (void)taken;
+}
+
+Task<void> serve_stalled(Loop& loop, io::StreamPtr transport, Event& application, std::vector<Served>& ends, bool& over) {
+  http2::Settings settings;
+  TunnelHandler handler = [&application](IncomingTunnel tunnel, StopToken) {
+    return stalled_tunnel(std::move(tunnel), application);
+  };
+  OnNoTunnel note;
+  OnEnd on_end = [&ends](const Served& served) { ends.push_back(served); };
+  StopToken never;
+  co_await serve(loop, settings, std::move(transport), std::move(handler), never, never, std::move(note), std::move(on_end));
+  over = true;
 }
 
 struct World {
@@ -315,6 +335,33 @@ TEST_CASE("requests that are not CONNECT are refused before any handler") {
   }
   CHECK(problems == std::vector<std::string>{"expected method CONNECT, got GET"});
   stop.request_stop();
+}
+
+TEST_CASE("what a peer's connection came to is told at once, also while a tunnel of it waits for its application") {
+  ManualLoop loop;
+  Event application(loop);
+  std::vector<Served> ends;
+  bool over = false;
+  auto [left, right] = io::make_pipe(loop);
+  Scope scope(loop);
+  scope.spawn(serve_stalled(loop, std::move(right), application, ends, over));
+  REQUIRE(loop.run(left->write(BufferChain(Buffer::copy_of(h2raw::hello() + h2raw::connect(1))))));
+  loop.run_until_idle();
+  std::string flood;
+  for (int i = 0; i < 2000; ++i) flood += h2raw::ping();
+  auto written = loop.run(left->write(BufferChain(Buffer::copy_of(flood))));
+  auto answers = loop.run(read_all(*left));
+  (void)written;  // either may be cut under way
+  (void)answers;
+  left.reset();  // it has heard why, and leaves
+  loop.run_until_idle();
+  REQUIRE(ends.size() == 1);
+  CHECK(ends[0].breach == http2::Breach::kControlFrames);
+  CHECK_FALSE(over);
+  application.set();
+  loop.run(scope.join());
+  CHECK(over);
+  CHECK(ends.size() == 1);
 }
 
 TEST_CASE("request fields say what was asked, and odd ones are ignored") {

@@ -158,7 +158,19 @@ Task<void> serve_tunnels(PodProxy& pod, io::Accepted accepted) {
     (void)closed;
     co_return;
   }
-  auto served = co_await hbone::serve(
+  hbone::OnEnd on_end = [&pod, &peer, &identity, source](const hbone::Served& served) {
+    if (served.outcome) return;
+    const auto code = served.outcome.error().code();
+    if (served.breach) {
+      pod.limit_counters().count(reason_of(*served.breach));
+      pod.peers().on_breach(source, identity, pod.loop().now());
+    } else if (code == ErrorCode::kProtocol) {
+      pod.limit_counters().count(LimitReason::kProtocol);
+    }
+    if (served.breach || code == ErrorCode::kProtocol)
+      pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, served.outcome.error().message());
+  };
+  co_await hbone::serve(
       pod.loop(), pod.http2_settings(), std::move(secured),
       [&pod, &peer, &seat](hbone::IncomingTunnel tunnel, StopToken) {
         return serve_tunnel(pod, peer, *seat, std::move(tunnel));
@@ -166,17 +178,8 @@ Task<void> serve_tunnels(PodProxy& pod, io::Accepted accepted) {
       pod.drain_token(), pod.stop_token(),
       [&pod, &peer](std::string_view problem) {
         pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, std::string(problem));
-      });
-  if (served.outcome) co_return;
-  const auto code = served.outcome.error().code();
-  if (served.breach) {
-    pod.limit_counters().count(reason_of(*served.breach));
-    pod.peers().on_breach(source, identity, pod.loop().now());
-  } else if (code == ErrorCode::kProtocol) {
-    pod.limit_counters().count(LimitReason::kProtocol);
-  }
-  if (served.breach || code == ErrorCode::kProtocol)
-    pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, served.outcome.error().message());
+      },
+      std::move(on_end));
 }
 
 }  // namespace weft::ztunnel
