@@ -39,7 +39,7 @@ class Secret {
   // a connection that cannot be made safe fails now); else when the first answer comes. kCancelled on stop.
   Task<Result<CredentialsPtr>> get(Loop& loop, StopToken stop) const;
   // Runs `action` on `loop` after each change while the handle lives.
-  std::shared_ptr<Published<SecretState>::Watcher> watch(
+  [[nodiscard]] Published<SecretState>::Watch watch(
       Loop& loop, std::function<void(const std::shared_ptr<const SecretState>&)> action) const {
     return state_.watch(loop, std::move(action));
   }

@@ -21,7 +21,7 @@ Worker::Worker(Loop& loop, io::NetworkFactory& networks, const Settings& setting
 Worker::~Worker() = default;
 
 Task<void> Worker::follow(Published<model::Snapshot>& mesh) {
-  watcher_ = mesh.watch(loop_, [this](const model::SnapshotPtr& snapshot) { on_snapshot(snapshot); });
+  watch_ = mesh.watch(loop_, [this](const model::SnapshotPtr& snapshot) { on_snapshot(snapshot); });
   if (auto current = mesh.current()) on_snapshot(current);
   co_return;
 }
@@ -67,7 +67,7 @@ Task<std::vector<PodReport>> Worker::report() {
 
 Task<void> Worker::stop() {
   WEFT_CHECK(pods_.empty());
-  watcher_.reset();
+  watch_ = {};
   co_return;
 }
 

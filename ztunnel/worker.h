@@ -94,7 +94,7 @@ class Worker {
   RefusalLog refusals_;
   OpenConnections open_connections_;
   model::SnapshotPtr snapshot_;
-  std::shared_ptr<Published<model::Snapshot>::Watcher> watcher_;
+  Published<model::Snapshot>::Watch watch_;
   std::map<std::uint64_t, std::unique_ptr<PodProxy>> pods_;
 };
 

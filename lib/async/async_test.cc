@@ -127,11 +127,69 @@ TEST_CASE("a watcher sees published values until its handle goes") {
   value.publish(std::make_shared<const int>(2));
   loop.run_until_idle();
   CHECK(seen == 2);
-  watcher.reset();
+  watcher = {};
   value.publish(std::make_shared<const int>(3));
   loop.run_until_idle();
   CHECK(seen == 2);
   CHECK(*value.current() == 3);
+}
+
+namespace {
+
+// A loop of another thread, to which this happens while a publisher posts to it.
+class Meanwhile final : public Loop {
+ public:
+  Meanwhile(ManualLoop& below, std::function<void()> what) : below_(below), what_(std::move(what)) {}
+  void post(std::function<void()> action) override { below_.post(std::move(action)); }
+  void post_from_any_thread(std::function<void()> action) override {
+    below_.post_from_any_thread(std::move(action));
+    what_();
+  }
+  bool on_loop_thread() const override { return false; }
+  void arm(Timer& timer, MonotonicTime deadline) override { below_.arm(timer, deadline); }
+  const Clock& clock() const override { return below_.clock(); }
+  Random& random() override { return below_.random(); }
+
+ private:
+  ManualLoop& below_;
+  std::function<void()> what_;
+};
+
+}  // namespace
+
+TEST_CASE("a watcher's action does not run after its handle, also when the value is being published just then") {
+  ManualLoop loop, other;
+  Published<int> value;
+  int first = 0, before = 0, after = 0;
+  Published<int>::Watch told_before, told_after;
+  Meanwhile busy(other, [&] {
+    told_before = {};  // was posted to
+    told_after = {};   // will be
+  });
+  told_before = value.watch(loop, [&](const auto& now) { before = *now; });
+  auto watch = value.watch(busy, [&](const auto& now) { first = *now; });
+  told_after = value.watch(loop, [&](const auto& now) { after = *now; });
+  value.publish(std::make_shared<const int>(7));
+  loop.run_until_idle();
+  other.run_until_idle();
+  CHECK(first == 7);
+  CHECK(before == 0);
+  CHECK(after == 0);
+}
+
+TEST_CASE("a watcher's action may end its own watch") {
+  ManualLoop loop;
+  Published<int> value;
+  int runs = 0;
+  Published<int>::Watch watch;
+  watch = value.watch(loop, [&](const auto&) {
+    ++runs;
+    watch = {};
+  });
+  value.publish(std::make_shared<const int>(1));
+  value.publish(std::make_shared<const int>(2));
+  loop.run_until_idle();
+  CHECK(runs == 1);
 }
 
 TEST_CASE("a stop callback may destroy its neighbours and itself") {

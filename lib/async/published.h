@@ -16,8 +16,30 @@ namespace weft {
 
 template <typename T>
 class Published {
+ private:
+  class Watcher;
+
  public:
   using Value = std::shared_ptr<const T>;
+
+  // Moved, not copied. An empty one watches nothing.
+  class Watch {
+   public:
+    Watch() = default;
+    Watch(Watch&& other) noexcept = default;
+    Watch& operator=(Watch&& other) noexcept {
+      std::swap(watcher_, other.watcher_);  // `other` ends what was watched
+      return *this;
+    }
+    ~Watch() {
+      if (watcher_) watcher_->end();
+    }
+
+   private:
+    friend class Published;
+    explicit Watch(std::shared_ptr<Watcher> watcher) : watcher_(std::move(watcher)) {}
+    std::shared_ptr<Watcher> watcher_;
+  };
 
   explicit Published(Value initial = nullptr) : value_(std::move(initial)) {}
 
@@ -36,30 +58,49 @@ class Published {
       }
       watchers_.assign(watchers.begin(), watchers.end());
     }
-    for (auto& watcher : watchers) {
-      watcher->loop->post_from_any_thread([weak = std::weak_ptr(watcher), value] {
-        if (auto alive = weak.lock()) alive->action(value);
-      });
-    }
+    for (auto& watcher : watchers) watcher->tell(watcher, value);
   }
 
   // The action runs on `loop` for each value published after this call, until the returned handle is destroyed (on the
-  // same loop's thread). The loop must outlive the handle.
-  class Watcher {
-   public:
-    Loop* loop;
-    std::function<void(const Value&)> action;
-  };
-  std::shared_ptr<Watcher> watch(Loop& loop, std::function<void(const Value&)> action) {
-    auto watcher = std::make_shared<Watcher>();
-    watcher->loop = &loop;
-    watcher->action = std::move(action);
+  // same loop's thread): never after that, also when a value is being published at that moment. What the action holds
+  // may be destroyed by the publisher's thread. The loop must outlive the handle.
+  [[nodiscard]] Watch watch(Loop& loop, std::function<void(const Value&)> action) {
+    auto watcher = std::make_shared<Watcher>(loop, std::move(action));
     std::lock_guard lock(mutex_);
     watchers_.push_back(watcher);
-    return watcher;
+    return Watch(std::move(watcher));
   }
 
  private:
+  // A publisher, or a closure in the loop's mailbox, may hold it longer than its handle lives.
+  class Watcher {
+   public:
+    Watcher(Loop& loop, std::function<void(const Value&)> action) : loop_(&loop), action_(std::move(action)) {}
+
+    // Publisher. Holds the loop for as long as it posts: the handle's owner may destroy the loop after end().
+    void tell(const std::shared_ptr<Watcher>& self, const Value& value) {
+      std::lock_guard lock(mutex_);
+      if (!loop_) return;
+      loop_->post_from_any_thread([self, value] {
+        if (!self->ended()) self->action_(value);
+      });
+    }
+    // The loop's thread, as the closure above.
+    void end() {
+      std::lock_guard lock(mutex_);
+      loop_ = nullptr;
+    }
+
+   private:
+    bool ended() {
+      std::lock_guard lock(mutex_);
+      return loop_ == nullptr;
+    }
+    std::mutex mutex_;
+    Loop* loop_;  // null when the handle is gone
+    const std::function<void(const Value&)> action_;
+  };
+
   mutable std::mutex mutex_;
   Value value_;
   std::vector<std::weak_ptr<Watcher>> watchers_;
