@@ -318,11 +318,7 @@ void Connection::on_closed(std::int32_t id, std::uint32_t code) {
   if (code == static_cast<std::uint32_t>(ResetCode::kNoError)) {
     s.in_ended = true;
   } else if (!(s.in_ended && s.out_ended)) {
-    // What was received before the reset is not delivered: TCP drops it as well.
-    if (!s.error) {
-      session_.consume(id, s.unread());
-      s.drop_unread();
-    }
+    // What was received before the reset is still read, then the error: so does TCP, and an answer may stand before it.
     end_early(found->second, code == static_cast<std::uint32_t>(ResetCode::kRefusedStream)
                                  ? Error(ErrorCode::kUnavailable, "the peer refused the stream")
                                  : Error(ErrorCode::kReset, "stream reset with HTTP/2 error " + std::to_string(code)));

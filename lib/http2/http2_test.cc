@@ -100,7 +100,7 @@ TEST_CASE("bytes pass both ways and each direction ends by itself") {
   CHECK(pair.client->unconsumed() == 0);
 }
 
-TEST_CASE("a reset reaches the other side as a reset, after it no byte is delivered") {
+TEST_CASE("a reset reaches the other side as a reset, after what was sent before it") {
   Pair pair;
   auto stream = pair.tunnel();
   Result<void> sent;
@@ -108,11 +108,31 @@ TEST_CASE("a reset reaches the other side as a reset, after it no byte is delive
   pair.loop.run_until_idle();
   stream->abort(io::AbortReason::kReset);
   pair.loop.run_until_idle();
+  auto before = pair.loop.run(pair.requests.back()->read(1000));
+  REQUIRE(before);
+  CHECK(before->to_string() == "partial");
+  pair.requests.back()->consumed(before->size());
   auto got = pair.loop.run(read_all(*pair.requests.back()));
   REQUIRE_FALSE(got);
   CHECK(got.error().code() == ErrorCode::kReset);
   CHECK(got.error().message().find("10") != std::string::npos);  // CONNECT_ERROR
   CHECK(pair.server->unconsumed() == 0);
+}
+
+TEST_CASE("an answer that the server ended before it reset the stream is read to its end") {
+  Pair pair;
+  auto stream = pair.tunnel();
+  Result<void> sent;
+  pair.scope.spawn(write_all(*pair.requests.back(), "too much", true, sent));
+  pair.loop.run_until_idle();
+  pair.requests.back()->abort(io::AbortReason::kReset);
+  pair.loop.run_until_idle();
+  auto answer = pair.loop.run(read_all(*stream));
+  REQUIRE(answer);
+  CHECK(*answer == "too much");
+  auto more = pair.loop.run(stream->write(BufferChain(Buffer::copy_of("x"))));
+  REQUIRE_FALSE(more);
+  CHECK(more.error().code() == ErrorCode::kReset);
 }
 
 TEST_CASE("dropping a stream before its end cancels it") {

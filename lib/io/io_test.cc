@@ -1,5 +1,6 @@
 #include <catch2/catch_test_macros.hpp>
 
+#include "lib/async/event.h"
 #include "lib/async/manual_loop.h"
 #include "lib/async/scope.h"
 #include "lib/io/pipe.h"
@@ -40,6 +41,37 @@ class Failing final : public Stream {
  private:
   StreamPtr below_;
   bool reading_;
+};
+
+// A socket whose peer answered and reset: the kernel tells the writer first, and keeps the answer for the reader.
+class Answered final : public Stream {
+ public:
+  Answered(Loop& loop, bool ends) : loop_(loop), ends_(ends), told_(loop) {}
+  Task<Result<BufferChain>> read(std::size_t) override {
+    auto told = co_await told_.wait();
+    (void)told;
+    if (aborted) co_return fail(ErrorCode::kCancelled, "aborted");
+    if (left_ == 0 && ends_) co_return BufferChain();
+    if (left_ == 0) co_return fail(ErrorCode::kReset, "connection reset by peer");
+    --left_;
+    co_return BufferChain(Buffer::copy_of("no "));
+  }
+  Task<Result<void>> write(BufferChain) override {
+    loop_.post([this] { told_.set(); });
+    co_return fail(ErrorCode::kReset, "connection reset by peer");
+  }
+  Task<Result<void>> shutdown_write() override { co_return Result<void>{}; }
+  void abort(AbortReason) override {
+    aborted = true;
+    told_.set();
+  }
+  bool aborted = false;
+
+ private:
+  Loop& loop_;
+  const bool ends_;
+  int left_ = 3;
+  Event told_;
 };
 
 struct Rig {
@@ -104,6 +136,28 @@ TEST_CASE("any other error of one side is a reset for the other, never an end of
     loop.run(scope.join());
     REQUIRE_FALSE(result.outcome);
     CHECK(result.outcome.error().code() == ErrorCode::kLimit);
+  }
+}
+
+TEST_CASE("what a side said before it took no more is delivered, then the other side is reset") {
+  for (const bool ends : {false, true}) {
+    ManualLoop loop;
+    auto client = make_pipe(loop);
+    Answered server(loop, ends);
+    PumpCounters counters;
+    PumpResult result;
+    Scope scope(loop);
+    scope.spawn(run_pump(loop, *client.second, server, counters, scope.token(), result));
+    scope.spawn(send_all(*client.first, "upload", false));
+    loop.run(scope.join());
+    CHECK(counters.b_to_a == 9);
+    CHECK(counters.a_to_b == 0);
+    CHECK(result.reset);
+    CHECK(result.outcome);
+    CHECK(server.aborted);
+    auto written = loop.run(client.first->write(BufferChain(Buffer::copy_of("more"))));
+    REQUIRE_FALSE(written);
+    CHECK(written.error().code() == ErrorCode::kReset);
   }
 }
 

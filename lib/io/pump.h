@@ -25,7 +25,8 @@ inline constexpr std::size_t kPumpReadMax = 256 * 1024;
 // Rules, per direction (RFC 9113 §8.5; RFC 9293 §3.6):
 //   end of stream on one side        -> shutdown_write() on the other; the opposite direction goes on
 //   reset of one side                -> abort(kReset) of the other, which ends both directions
-//   destination no longer takes data -> the source's direction ends and its remaining bytes are not read
+//   destination no longer takes data -> the source's direction ends and its remaining bytes are not read; what the
+//                                       destination had said by then is still delivered, then both are aborted (kReset)
 //   any other error of one side      -> abort(kReset) of the other: what was cut never looks complete
 //   stop requested                   -> abort(kReset) of both, kCancelled
 // Returns ok when both directions ended in an orderly way or by a reset (an ordinary way for TCP to end; the counters

@@ -339,8 +339,50 @@ Task<void> proxied_resets(Engine& engine) {
   }
 }
 
+Task<void> collect(Stream& stream, std::string& text, Result<void>& result) {
+  for (;;) {
+    auto data = co_await stream.read(1000);
+    if (!data) result = fail(std::move(data).error());
+    if (!data || data->empty()) co_return;
+    text += data->to_string();
+  }
+}
+
+Task<void> answer_and_reset(Engine& engine, Stream& stream, int turns) {
+  for (int i = 0; i < turns; ++i) co_await yield_to(engine.loop());
+  auto answered = co_await stream.write(BufferChain(Buffer::copy_of("413 too large")));
+  CHECK(answered);
+  stream.abort(AbortReason::kReset);
+}
+
+// A server answers an upload that it does not read and is gone: its answer comes through, whoever hears of the reset first.
+Task<void> proxied_last_words(Engine& engine) {
+  for (int turns = 1; turns < 60; ++turns) {
+    auto front = co_await make_pair(engine);
+    auto back = co_await make_pair(engine);
+    REQUIRE(back.client);
+    Scope scope(engine.loop());
+    PumpCounters counters;
+    PumpResult result;
+    std::size_t sent = 0;
+    std::optional<Error> ignored;
+    std::string answer;
+    Result<void> end;
+    scope.spawn(run_pump(engine.loop(), *front.server, *back.client, counters, result));
+    scope.spawn(fill(*front.client, std::size_t{1} << 40, sent, ignored));
+    scope.spawn(collect(*front.client, answer, end));
+    scope.spawn(answer_and_reset(engine, *back.server, turns));
+    co_await scope.join();
+    CHECK(result.reset);
+    CHECK(answer == "413 too large");
+    REQUIRE(!end);
+    CHECK(end.error().code() == ErrorCode::kReset);
+  }
+}
+
 }  // namespace
 
+TEST_CASE("a pump passes on what a server said before it reset") { on_every_engine(proxied_last_words); }
 TEST_CASE("a pump between two connections carries bytes and ends") { on_every_engine(proxied_both_ways); }
 TEST_CASE("a pump passes resets on as resets") { on_every_engine(proxied_resets); }
 TEST_CASE("bytes come back unchanged in both directions at once") { on_every_engine(echo_both_ways); }
