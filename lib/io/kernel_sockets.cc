@@ -103,7 +103,7 @@ void yield_port(int fd) {
     WEFT_LOG(kDebug, "socket", "port not yielded to a newer listener", {"error", done.error().message()});
 }
 
-std::vector<Fd> take_queued(int fd, linux::Blocking accepted) {
+std::vector<Fd> leave_port(int fd, linux::Blocking accepted) {
   const int flags = SOCK_CLOEXEC | (accepted == linux::Blocking::kNo ? SOCK_NONBLOCK : 0);
   std::vector<Fd> queued;
   ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -112,9 +112,13 @@ std::vector<Fd> take_queued(int fd, linux::Blocking accepted) {
     if (next) {
       queued.push_back(std::move(next));
     } else if (errno != EINTR && errno != ECONNABORTED) {
-      return queued;
+      break;
     }
   }
+  // In this order, one after the other: only a connection that begins between the two can be reset.
+  linux::share_with_newer_socket(fd);
+  ::shutdown(fd, SHUT_RDWR);
+  return queued;
 }
 
 Result<Accepted> describe_accepted(int fd, const ListenOptions& options) {

@@ -61,9 +61,10 @@ class PauseNotice {
 
 // Listener::yield_port() of a listening socket. A kernel that cannot is no worse than before; it is logged.
 void yield_port(int fd);
-// Every connection that waits in the queue of a listening socket, which is non-blocking from then on. Those for which there
-// is no descriptor stay.
-std::vector<Fd> take_queued(int fd, linux::Blocking accepted);
+// Listener::finish() of a listening socket: every connection that waits in its queue, then it listens no more. Those for
+// which there is no descriptor are lost. What yield_port() asked for ends as well: the next one to join the newer socket's
+// port would get everything, although that one goes on.
+std::vector<Fd> leave_port(int fd, linux::Blocking accepted);
 
 // Options of a socket that accept(2) returned, and the addresses it stands for (`stream` is left empty). An error means that
 // the peer is gone already.

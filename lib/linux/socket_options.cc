@@ -57,6 +57,11 @@ Result<void> prefer_newer_socket(int fd) {
   return fail_errno(errno, "SO_ATTACH_REUSEPORT_CBPF");
 }
 
+void share_with_newer_socket(int fd) {
+  const int unused = 0;
+  (void)::setsockopt(fd, SOL_SOCKET, SO_DETACH_REUSEPORT_BPF, &unused, sizeof unused);  // Linux 5.3
+}
+
 Result<void> set_dual_stack(int fd) { return set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0, "IPV6_V6ONLY"); }
 
 Result<void> set_keepalive(int fd, std::chrono::nanoseconds time, std::chrono::nanoseconds interval, int retries) {

@@ -30,6 +30,9 @@ Result<void> set_reuse_port(int fd);
 // one; half-open and queued ones stay. Alone it goes on as before. With three sockets the kernel's order, which this relies
 // on, is no longer that of their age: connections may then go to either (net/core/sock_reuseport.c, reuseport_select_sock).
 Result<void> prefer_newer_socket(int fd);
+// Takes that back from the port's sockets: what was asked for stays with them when the one that asked leaves. Nothing to do
+// where it was not asked for.
+void share_with_newer_socket(int fd);
 // IPV6_V6ONLY off: an unspecified IPv6 listener serves both families.
 Result<void> set_dual_stack(int fd);
 // Probes after `time` of silence, every `interval`, `retries` times; rounded up to whole seconds.

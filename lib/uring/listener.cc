@@ -73,8 +73,7 @@ class ListenerState final : public DescriptorWaiter {
   void finish() {
     if (closed_ || finished_) return;
     finished_ = true;
-    for (auto& fd : io::take_queued(fd_, linux::Blocking::kYes)) accepted_.push_back(std::move(fd));
-    ::shutdown(fd_, SHUT_RDWR);
+    for (auto& fd : io::leave_port(fd_, linux::Blocking::kYes)) accepted_.push_back(std::move(fd));
     pause_over_.cancel();
     unlink();
     cancel();  // what it has delivered by then is queued as well

@@ -247,10 +247,19 @@ Task<void> port_is_handed_over(Engine& engine) {
   (*older)->finish();
   co_await dial_many(*network, address, 20, clients);
   co_await with_newer.reach(120);
+  // The one after that gets its part and no more: nobody has yielded to it.
+  auto newest = network->listen(address, options);
+  REQUIRE(newest);
+  Count with_newest(engine.loop());
+  scope.spawn(accept_counting(**newest, with_newest));
+  co_await dial_many(*network, address, 100, clients);
+  co_await with_newer.reach(121);
+  co_await with_newest.reach(1);
   (*newer)->close();
+  (*newest)->close();
   co_await scope.join();
   CHECK(with_older.value() == 20);
-  CHECK(clients.size() == 140);
+  CHECK(clients.size() == 240);
 }
 
 Task<void> one_echo_client(Network& network, SocketAddress address, int number, int& good) {

@@ -68,8 +68,7 @@ class SocketListener final : public io::Listener {
   void finish() override {
     if (closed_ || finished_) return;
     finished_ = true;
-    for (auto& fd : io::take_queued(descriptor_.fd(), linux::Blocking::kNo)) queued_.push_back(std::move(fd));
-    ::shutdown(descriptor_.fd(), SHUT_RDWR);
+    for (auto& fd : io::leave_port(descriptor_.fd(), linux::Blocking::kNo)) queued_.push_back(std::move(fd));
     wake();
   }
 
