@@ -94,27 +94,39 @@ Task<Result<void>> Pods::start(zds::Pod pod, const Fd& netns) {
   co_return Result<void>{};
 }
 
-void Pods::stop(const std::string& uid, DrainMode mode) {
+std::shared_ptr<Event> Pods::stop(const std::string& uid, DrainMode mode) {
   auto found = running_.find(uid);
-  if (found == running_.end()) return;
+  if (found == running_.end()) return nullptr;
   const Running running = found->second;
   running_.erase(found);
   --load_[running.worker];
   WEFT_LOG(kInfo, "inpod", "proxy stopping", {"uid", uid});
-  scope_.spawn(stop_proxy(running, mode));
+  auto gone = std::make_shared<Event>(control_);
+  scope_.spawn(stop_proxy(running, mode, gone));
+  return gone;
 }
 
-Task<void> Pods::stop_proxy(Running running, DrainMode mode) {
+Task<void> Pods::stop_proxy(Running running, DrainMode mode, std::shared_ptr<Event> gone) {
   Worker& home = *workers_[running.worker];
   co_await call_on<void>(control_, home.loop(), [&] { return home.stop_pod(running.proxy, mode); });
   stopped_.add();
+  gone->set();
 }
 
 Task<void> Pods::remove(std::string uid) {
-  auto permit = co_await starting_.acquire(StopToken());
-  waiting_.erase(uid);
-  stop(uid, DrainMode::kImmediate);
-  update();
+  std::shared_ptr<Event> gone;
+  {
+    auto permit = co_await starting_.acquire(StopToken());
+    waiting_.erase(uid);
+    gone = stop(uid, DrainMode::kImmediate);
+    update();
+  }  // others may come and go meanwhile
+  if (!gone) co_return;
+  Deadline deadline(control_, kRemovalMax, StopToken());
+  auto ended = co_await gone->wait(deadline.token());
+  if (!ended)
+    WEFT_LOG(kWarn, "inpod", "a removed pod's connections have not ended yet, its rules and addresses may go before them",
+             {"uid", uid});
 }
 
 Task<void> Pods::snapshot_done(std::set<std::string> named) {

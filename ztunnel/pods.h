@@ -1,7 +1,7 @@
 // Which pods this node proxy serves: what the node agent says, carried out on the workers.
 //
 // A pod goes to the worker that has the fewest. A pod whose proxy could not be started is tried again every kRetryInterval
-// and keeps the process unready. Deleted pods end in the background. Control thread.
+// and keeps the process unready. Control thread.
 #pragma once
 
 #include <sys/stat.h>
@@ -31,6 +31,8 @@ struct PodState {
 class Pods final : public zds::PodEvents {
  public:
   static constexpr Duration kRetryInterval = std::chrono::seconds(5);
+  // How long remove() waits for a pod's connections to be gone; they need kGoodbye and a turn of their worker.
+  static constexpr Duration kRemovalMax = std::chrono::seconds(1);
 
   // Unready from the start, as "workload proxy manager". All references outlive it.
   Pods(Loop& control, std::vector<Worker*> workers, admin::Readiness& readiness, telemetry::Registry& registry);
@@ -38,6 +40,8 @@ class Pods final : public zds::PodEvents {
 
   void connected() override;
   Task<Result<void>> add(zds::Pod pod, Fd netns, StopToken stop) override;
+  // Returns when the pod's connections have ended, and peers and application have been told: once the agent hears of it
+  // rules, addresses and the link go. A worker that is held up delays it by kRemovalMax at the most.
   Task<void> remove(std::string uid) override;
   void forget(std::string uid) override;
   Task<void> snapshot_done(std::set<std::string> named) override;
@@ -70,8 +74,9 @@ class Pods final : public zds::PodEvents {
 
   static Result<NamespaceId> identify(const Fd& netns);
   Task<Result<void>> start(zds::Pod pod, const Fd& netns);
-  void stop(const std::string& uid, DrainMode mode);
-  Task<void> stop_proxy(Running running, DrainMode mode);
+  // Begins to end the pod's proxy. Set when it is gone; null when there is none.
+  std::shared_ptr<Event> stop(const std::string& uid, DrainMode mode);
+  Task<void> stop_proxy(Running running, DrainMode mode, std::shared_ptr<Event> gone);
   Task<void> retry();
   void update();
 

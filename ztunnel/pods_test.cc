@@ -41,6 +41,10 @@ struct PodsWorld : MeshWorld {
     world.run(pods.remove(uid));
     settle();
   }
+  Task<void> removed(std::uint64_t& ended_by_then) {
+    co_await pods.remove("u1");
+    ended_by_then = ended();
+  }
   void snapshot(std::set<std::string> named) {
     world.run(pods.snapshot_done(std::move(named)));
     settle();
@@ -149,6 +153,19 @@ TEST_CASE("a pod deleted before the agent has told of all its pods is not pendin
   CHECK(node.ready());
   node.world.run_for(11s);
   CHECK(node.started() == 0);
+}
+
+TEST_CASE("a pod is told to be gone when its connections have ended, not before") {
+  Seen staying;
+  StopSource stop;
+  PodsWorld node;
+  REQUIRE(node.add(*node.host));
+  node.ask_and_stay(*node.stranger, "a", staying, stop.token(), at("10.0.0.4:8080"));
+  REQUIRE(node.world.run_until([&] { return staying.reply == "a"; }));
+  std::uint64_t ended_by_then = 0;
+  node.world.run(node.removed(ended_by_then));
+  CHECK(ended_by_then == 1);
+  REQUIRE(node.world.run_until([&] { return staying.done; }));
 }
 
 TEST_CASE("add, delete, add leaves one proxy that serves") {
