@@ -58,6 +58,17 @@ Task<void> serve(asio::Loop& loop, App& app, runtime::ShutdownSignals& signals, 
   loop.stop();
 }
 
+// Sockets in pods' namespaces, with our mark and the caller's address. CAP_NET_RAW allows the latter two as well, and counts
+// only where it is all there is: it also allows to listen in on a namespace.
+runtime::Needs needs_of(const Settings& settings) {
+  const bool shared = settings.mode == ProxyMode::kShared;
+  auto kept = linux::first_in_force({CAP_NET_ADMIN, CAP_NET_RAW});
+  if (shared) kept = kept | linux::Capabilities{CAP_SYS_ADMIN};
+  return {
+      .capabilities = kept | linux::capabilities_to_listen({settings.admin_port, settings.stats_port}),
+      .calls = {.enter_network_namespaces = shared, .io_uring = settings.engine.choice != runtime::EngineChoice::kEpoll}};
+}
+
 // What the kernel must let us do, found out before anything is opened.
 Result<void> check_capabilities(const Settings& settings) {
   const bool shared = settings.mode == ProxyMode::kShared;
@@ -124,9 +135,9 @@ int run_proxy(const std::map<std::string, std::string>& environment, std::string
   }
   settings->proxy_args = std::move(arguments);
   log::init(settings->log_json ? log::Format::kJson : log::Format::kPlain, settings->log_filter);
+  runtime::prepare_process(needs_of(*settings));
   WEFT_LOG(kInfo, "ztunnel", "version",
            {"version", build_info(settings->istio_version).to_string(), log::FieldKind::kDisplay});
-  runtime::prepare_process();
   return run_app(std::move(*settings));
 }
 

@@ -32,7 +32,8 @@ int main(int argc, char** argv) {
   auto settings = read_settings(argc, argv);
   if (!settings) return settings.error();
   log::init(settings->log_json ? log::Format::kJson : log::Format::kPlain, settings->log_filter);
-  runtime::prepare_process();
+  runtime::prepare_process(
+      {.capabilities = linux::capabilities_to_listen({settings->listen.port(), settings->status_port}), .calls = {}});
 
   asio::Loop loop;
   asio::KernelFiles files(loop);

@@ -83,6 +83,17 @@ redirect::ProbeOptions probe_options(const Settings& settings, const std::string
   return {settings.probes, settings.ipv6, kubelet.value_or(0), backend};
 }
 
+// Pods' namespaces: to open them and to look for who holds a socket, whoever the processes belong to (ptrace(2), access mode
+// checks; /proc/PID/fd is its owner's), to enter them and to make the one where rules are tried; packet rules, by nft,
+// iptables and ip6tables, of which the older ones want raw sockets.
+runtime::Needs needs_of(const Settings& settings) {
+  return {.capabilities =
+              linux::Capabilities{CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW} |
+              linux::first_in_force({CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE}) |
+              linux::capabilities_to_listen({settings.monitoring_port, settings.admin_port, settings.readiness_port}),
+          .calls = {.run_programs = true, .enter_network_namespaces = true, .make_network_namespaces = true}};
+}
+
 // Serves until the first SIGTERM or SIGINT; a SIGINT after that ends the program at once.
 Task<void> serve(asio::Loop& loop, App& app, runtime::ShutdownSignals& signals) {
   Scope scope(loop);
@@ -155,6 +166,6 @@ int main(int count, char** words) {
     return runtime::kExitUsage;
   }
   log::init(settings->log_json ? log::Format::kJson : log::Format::kPlain, settings->log_filter);
-  runtime::prepare_process();
+  runtime::prepare_process(needs_of(*settings));
   return runtime::leave(run(std::move(*settings)));
 }

@@ -3,23 +3,15 @@
 #include <array>
 #include <new>
 
+#include "lib/base/sanitizers.h"
+
 namespace weft {
 namespace {
 
 constexpr std::size_t kClassSize = 64;
 constexpr std::size_t kClasses = kRecycledFrameMax / kClassSize + 1;
 
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kRecycle = false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool kRecycle = false;  // every frame is its own allocation, so that use after free is seen
-#else
-constexpr bool kRecycle = true;
-#endif
-#else
-constexpr bool kRecycle = true;
-#endif
+constexpr bool kRecycle = !kAddressSanitizer;  // with it every frame is its own allocation, so that use after free is seen
 
 struct FreeFrame {
   FreeFrame* next;

@@ -7,14 +7,24 @@
 #include "lib/asio/signals.h"
 #include "lib/async/stop.h"
 #include "lib/async/task.h"
+#include "lib/linux/capabilities.h"
+#include "lib/linux/system_calls.h"
 
 namespace weft::runtime {
 
 // What main() returns. 64 is sysexits(3)'s EX_USAGE.
 enum ExitCode { kExitOk = 0, kExitFailure = 1, kExitUsage = 64 };
 
-// Ignores SIGPIPE, raises the descriptor limit to its maximum, forbids core dumps. Before other threads start.
-void prepare_process();
+// What a program goes on needing of what it was started with.
+struct Needs {
+  linux::Capabilities capabilities;
+  linux::CallsInUse calls;
+};
+
+// Ignores SIGPIPE, raises the descriptor limit to its maximum, forbids core dumps, and gives up for good what `needs` does
+// not name. Nothing of it missing keeps a program from starting: a line at the end says what is in force. To be called
+// before other threads start, so before the first log line: a thread that runs already would keep its capabilities.
+void prepare_process(const Needs& needs);
 
 // The last act of main(): the log is written out, and `code` returned. When nobody reads the log any more the process ends
 // right here with that code.

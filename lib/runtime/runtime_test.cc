@@ -1,9 +1,11 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <cerrno>
@@ -15,6 +17,7 @@
 #include "lib/runtime/process.h"
 #include "lib/runtime/worker_count.h"
 #include "lib/runtime/workers.h"
+#include "tests/support/child.h"
 
 using namespace weft;
 using namespace weft::runtime;
@@ -105,13 +108,48 @@ TEST_CASE("workers run what they are given on named threads") {
 }
 
 TEST_CASE("a prepared process leaves no core dump, is nobody's to trace, and has all the descriptors it may have") {
-  prepare_process();
-  rlimit core{}, files{};
-  REQUIRE(::getrlimit(RLIMIT_CORE, &core) == 0);
-  REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
-  CHECK(core.rlim_max == 0);
-  CHECK(::prctl(PR_GET_DUMPABLE) == 0);
-  CHECK(files.rlim_cur == files.rlim_max);
+  const auto said = testing::in_child([] {
+    std::string wrong;
+    prepare_process({});
+    rlimit core{}, files{};
+    if (::getrlimit(RLIMIT_CORE, &core) != 0 || core.rlim_max != 0) wrong += "core; ";
+    if (::getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur != files.rlim_max) wrong += "files; ";
+    if (::prctl(PR_GET_DUMPABLE) != 0) wrong += "dumpable; ";
+    return wrong;
+  });
+  CHECK(said == "");
+}
+
+TEST_CASE("a prepared process keeps the capabilities and system calls that it needs, and no others") {
+  const auto said = testing::in_child([] {
+    std::string wrong;
+    const auto before = linux::effective_capabilities();
+    prepare_process({.capabilities = {CAP_NET_ADMIN}, .calls = {.enter_network_namespaces = true}});
+    const auto after = linux::effective_capabilities();
+    if (!before || !after || after->bits() != (before->bits() & linux::Capabilities{CAP_NET_ADMIN}.bits()))
+      wrong += "capabilities; ";
+    if (::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1) wrong += "new privileges; ";
+    if (::syscall(SYS_setns, -1, CLONE_NEWNET) != -1 || errno != EBADF) wrong += "needed call; ";
+    if (::syscall(SYS_unshare, 0) != -1 || errno != EPERM) wrong += "other call; ";
+    EngineOptions demanded;
+    demanded.choice = EngineChoice::kIoUring;
+    const auto ring = make_engine(demanded);
+    if (ring || ring.error().code() != ErrorCode::kPermission) wrong += "ring; ";
+    EngineOptions any;
+    if (!make_engine(any)) wrong += "epoll; ";
+    return wrong;
+  });
+  CHECK(said == "");
+}
+
+TEST_CASE("a process with nothing to give up, confined already, is prepared all the same") {
+  const auto said = testing::in_child([]() -> std::string {
+    prepare_process({});
+    prepare_process({.capabilities = {CAP_NET_ADMIN, CAP_SYS_ADMIN}, .calls = {.run_programs = true, .io_uring = true}});
+    const auto left = linux::effective_capabilities();
+    return left ? left->to_string() : left.error().message();
+  });
+  CHECK(said == "none");
 }
 
 TEST_CASE("a signal is awaited by name") {

@@ -10,7 +10,7 @@ import sys
 
 H2, HBONE, TLS, ZTUNNEL = "lib/http2/http2_test", "lib/hbone/hbone_test", "lib/tls/tls_test", "ztunnel/ztunnel_test"
 MODEL, METRICS, ADMIN, RUNTIME = "lib/model/model_test", "lib/telemetry/telemetry_test", "lib/admin/admin_test", "lib/runtime/runtime_test"
-ENGINES = "tests/support/engines_test"
+ENGINES, CONFINEMENT = "tests/support/engines_test", "lib/linux/confinement_test"
 
 FLOODS = (ZTUNNEL, "floods over TLS: each is told why it ends and counted, honest tunnels of others never notice")
 BYTES = (ZTUNNEL, "one byte at a time through a tunnel is honest traffic, both ways and for long")
@@ -90,6 +90,15 @@ ROWS = [
     (14, "identity confusion", [
         (TLS, "a mesh client accepts exactly the expected identities"),
         (TLS, "a server that is not who the client expects is refused and told"),
+        (RUNTIME, "a prepared process keeps the capabilities and system calls that it needs, and no others"),
+        (RUNTIME, "a process with nothing to give up, confined already, is prepared all the same"),
+        (CONFINEMENT, "capabilities that are not kept are gone from every set, in later threads too, and what they allowed is refused"),
+        (CONFINEMENT, "system calls that no program of ours makes are refused, whatever it needs"),
+        (CONFINEMENT, "each need opens its own system calls"),
+        (CONFINEMENT, "namespaces that may be entered or made are those of networks alone"),
+        (CONFINEMENT, "threads that run already are confined with the rest"),
+        (CONFINEMENT, "memory that was written to is not executed"),
+        (CONFINEMENT, "a confined process starts threads and programs, opens sockets and waits on them"),
         (HBONE, "whatever differs in the key keeps tunnels apart"),
         (HBONE, "request fields say what was asked, and odd ones are ignored"),
         (MODEL, "baggage is read leniently and never trusted with more than it may hold"),
@@ -133,6 +142,15 @@ ROWS = [
         (ADMIN, "a crowd waits: the longest idle connection makes room, answers end theirs, nobody is turned away")]),
     (26, "secrets of one process", [
         (RUNTIME, "a prepared process leaves no core dump, is nobody's to trace, and has all the descriptors it may have"),
+        (RUNTIME, "a prepared process keeps the capabilities and system calls that it needs, and no others"),
+        (RUNTIME, "a process with nothing to give up, confined already, is prepared all the same"),
+        (CONFINEMENT, "capabilities that are not kept are gone from every set, in later threads too, and what they allowed is refused"),
+        (CONFINEMENT, "system calls that no program of ours makes are refused, whatever it needs"),
+        (CONFINEMENT, "each need opens its own system calls"),
+        (CONFINEMENT, "namespaces that may be entered or made are those of networks alone"),
+        (CONFINEMENT, "threads that run already are confined with the rest"),
+        (CONFINEMENT, "memory that was written to is not executed"),
+        (CONFINEMENT, "a confined process starts threads and programs, opens sockets and waits on them"),
         (HBONE, "whatever differs in the key keeps tunnels apart"),
         (TLS, "credentials need a chain, a root and the right key")]),
 ]

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "lib/async/scope.h"
+#include "lib/base/log.h"
 #include "lib/runtime/process.h"
 #include "tests/interop/peer.h"
 
@@ -36,7 +37,8 @@ int main(int argc, char** argv) {
     std::fputs(kUsage, stderr);
     return runtime::kExitUsage;
   }
-  runtime::prepare_process();
+  log::init(log::Format::kPlain, "warn");  // the answers are on standard output too
+  runtime::prepare_process({});
   asio::Loop loop;
   runtime::ShutdownSignals signals(loop);
   StopSource stop, ended;
