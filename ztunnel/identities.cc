@@ -15,8 +15,11 @@ std::set<model::Identity> local_identities(const model::Snapshot& snapshot, cons
 
 void Identities::on_snapshot(const model::Snapshot& snapshot) {
   auto wanted = local_identities(snapshot, node_);
+  gone_.clear();
   for (const auto& identity : warmed_) {
-    if (!wanted.contains(identity)) secrets_.forget(identity);
+    if (wanted.contains(identity)) continue;
+    secrets_.forget(identity);
+    gone_.insert(identity);
   }
   for (const auto& identity : wanted) {
     if (!warmed_.contains(identity)) secrets_.request(identity, certs::Priority::kWarmup);
@@ -25,6 +28,8 @@ void Identities::on_snapshot(const model::Snapshot& snapshot) {
 }
 
 Task<certs::SecretPtr> Identities::request(model::Identity identity) {
+  // A worker that has not heard of the snapshot yet: to be forgotten again with the next one.
+  if (gone_.contains(identity)) warmed_.insert(identity);
   co_return secrets_.request(identity, certs::Priority::kRealTime);
 }
 

@@ -34,6 +34,7 @@ class Identities {
   certs::SecretManager& secrets_;
   const std::string node_;
   std::set<model::Identity> warmed_;
+  std::set<model::Identity> gone_;  // forgotten with the latest snapshot
 };
 
 }  // namespace weft::ztunnel

@@ -16,6 +16,10 @@ struct Rig : MeshWorld {
       if (entry.secret->identity().service_account == account) return true;
     return false;
   }
+  static Task<void> late(Identities& identities, Loop& here) {
+    auto secret = co_await identities.secret(here, identity_of("front"));
+    CHECK(secret != nullptr);
+  }
   std::size_t asked_for(const std::string& account) {
     return static_cast<std::size_t>(std::count(source.asked.begin(), source.asked.end(), account));
   }
@@ -58,6 +62,18 @@ TEST_CASE("a certificate is kept until the last pod of the node that has its ide
   mesh.publish();
   CHECK_FALSE(mesh.held(mesh.a, "front"));
   CHECK(mesh.held(mesh.b, "cart"));
+}
+
+TEST_CASE("a certificate that a connection asks for when its pod has just gone is forgotten with the next change") {
+  Rig mesh;
+  mesh.objects.workloads.erase(mesh.objects.workloads.begin());  // front
+  mesh.publish();
+  CHECK_FALSE(mesh.held(mesh.a, "front"));
+  mesh.world.run(Rig::late(mesh.a.identities, mesh.apps));
+  CHECK(mesh.held(mesh.a, "front"));
+  mesh.describe("far", {ip("10.0.0.6")}, "node-z");
+  mesh.publish();
+  CHECK_FALSE(mesh.held(mesh.a, "front"));
 }
 
 TEST_CASE("without a name of its node a proxy asks for nothing beforehand") {

@@ -283,9 +283,11 @@ TEST_CASE("a failed dial reaches its caller and the next one tries again") {
   World world;
   world.refuse = true;
   CHECK_FALSE(world.open());
+  CHECK(world.pool.destinations() == 0);  // nothing is kept for what is not there
   world.refuse = false;
   CHECK(world.open());
   CHECK(world.dials == 2);
+  CHECK(world.pool.destinations() == 1);
 }
 
 TEST_CASE("a connection that ends with its first write fails its tunnel, and the next one tries again") {

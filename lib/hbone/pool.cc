@@ -20,6 +20,18 @@ struct Pool::Entry {
   std::size_t users = 0;  // open() calls under way
 };
 
+// An open() that needs the entry.
+struct Pool::User {
+  User(Pool& owner, std::shared_ptr<Entry> used) : pool(owner), entry(std::move(used)) { ++entry->users; }
+  User(const User&) = delete;
+  ~User() {
+    --entry->users;
+    pool.drop_if_unused(*entry);
+  }
+  Pool& pool;
+  const std::shared_ptr<Entry> entry;
+};
+
 Pool::Pool(Loop& loop, Options options, Dialer dial)
     : loop_(loop), options_(std::move(options)), dial_(std::move(dial)), scope_(loop) {}
 
@@ -67,7 +79,11 @@ Task<void> Pool::drive(std::shared_ptr<Entry> entry, std::shared_ptr<Member> mem
   }
   member->unused->cancel();
   std::erase(entry->members, member);
-  if (!entry->evicted && entry->members.empty() && entry->users == 0) entries_.erase(entry->key);
+  drop_if_unused(*entry);
+}
+
+void Pool::drop_if_unused(const Entry& entry) {
+  if (!entry.evicted && entry.members.empty() && entry.users == 0) entries_.erase(entry.key);
 }
 
 Task<Result<Tunnel>> Pool::open(PoolKey key, http2::Headers request, StopToken stop) {
@@ -76,15 +92,12 @@ Task<Result<Tunnel>> Pool::open(PoolKey key, http2::Headers request, StopToken s
     if (scope_.stop_requested()) co_return fail(ErrorCode::kCancelled, "pool draining");
     auto& slot = entries_[key];
     if (!slot) slot = std::make_shared<Entry>(loop_, key);
-    const auto entry = slot;
-    ++entry->users;
+    const User user(*this, slot);
+    const auto& entry = user.entry;
     connection = find_free(*entry);
     if (!connection) {
       auto permit = co_await entry->creating.acquire(stop);
-      if (!permit) {
-        --entry->users;
-        co_return fail(std::move(permit).error());
-      }
+      if (!permit) co_return fail(std::move(permit).error());
       connection = find_free(*entry);  // another may have made one, or one has room again
       if (!connection) {
         // Both ends of waiting: the caller's and the pool's.
@@ -92,22 +105,13 @@ Task<Result<Tunnel>> Pool::open(PoolKey key, http2::Headers request, StopToken s
         StopCallback on_caller(stop, [&either] { either.request_stop(); });
         StopCallback on_pool(scope_.token(), [&either] { either.request_stop(); });
         auto transport = co_await dial_(entry->key, either.token());
-        if (scope_.stop_requested()) {
-          --entry->users;
-          co_return fail(ErrorCode::kCancelled, "pool draining");
-        }
-        if (!transport) {
-          --entry->users;
-          co_return fail(std::move(transport).error());
-        }
-        if (entry->evicted) {
-          --entry->users;
+        if (scope_.stop_requested()) co_return fail(ErrorCode::kCancelled, "pool draining");
+        if (!transport) co_return fail(std::move(transport).error());
+        if (entry->evicted)
           co_return fail(ErrorCode::kUnavailable, "the destination went away while it was being connected", Side::kUpstream);
-        }
         connection = add(entry, std::move(*transport));
       }
     }
-    --entry->users;
     // From here on the tunnel holds its connection; open() below runs without a suspension in between.
   }
   auto tunnel = co_await connect(*connection, std::move(request), std::move(stop));

@@ -59,17 +59,22 @@ class Pool {
   // Connections that may take tunnels; those that are full count.
   std::size_t connections() const;
 
+  // Keys that something is kept for, for tests.
+  std::size_t destinations() const { return entries_.size(); }
+
   // Cuts every connection and waits until all are gone.
   Task<void> close();
 
  private:
   struct Member;
   struct Entry;
+  struct User;
 
   std::shared_ptr<http2::Connection> find_free(Entry& entry);
   Task<void> drive(std::shared_ptr<Entry> entry, std::shared_ptr<Member> member);
   std::shared_ptr<http2::Connection> add(const std::shared_ptr<Entry>& entry, io::StreamPtr transport);
   void evict_if(const std::function<bool(const PoolKey&)>& gone);
+  void drop_if_unused(const Entry& entry);
   void retire(const std::shared_ptr<Member>& member);
   void arm(Member& member);
 
