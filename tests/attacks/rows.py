@@ -112,7 +112,7 @@ ROWS = [
         (TLS, "ALPN: another protocol is refused, none is tolerated")]),
     (17, "half-open, RST and FIN games", [
         (H2, "resets that a peer provokes from us are counted as its own"),
-        (H2, "a reset reaches the other side as a reset, after it no byte is delivered"),
+        (H2, "a reset reaches the other side as a reset, after what was sent before it"),
         (H2, "bytes pass both ways and each direction ends by itself"),
         (H2, "bytes of a stream that is dropped unread give their credit back exactly once"),
         (ENGINES, "one direction ends while the other goes on"),

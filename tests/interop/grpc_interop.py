@@ -209,6 +209,8 @@ class ServerCases:
         outbox = queue.Queue()
         call = self.server.chat("Silent", replies(outbox))
         outbox.put(b"x")
+        # A call that grpcio gives up while it still connects is reset on the wire before it began, which ends the connection.
+        until("the call to reach our side", lambda: self.server.numbers()["silent"] == "1")
         call.cancel()
         self.assertEqual(self.refused(lambda: next(call)).code(), grpc.StatusCode.CANCELLED)
         outbox.put(None)

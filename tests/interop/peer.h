@@ -26,7 +26,7 @@ struct TlsFiles {
 //   FailLate  server to client   one message, then ABORTED
 //   Silent    unary              nothing, until the caller gives up
 //   GoAway    both ways          one message, GOAWAY on this connection, then as Chat
-//   Numbers   unary              "connections=N given_up=N"
+//   Numbers   unary              "connections=N given_up=N silent=N"
 Task<int> serve(asio::Loop& loop, TlsFiles files, StopToken stop);
 
 // Calls a peer that offers the same methods at 127.0.0.1:`port` and prints what happened, a fact a line.

@@ -20,6 +20,7 @@ constexpr Duration kDrain = std::chrono::seconds(30);
 struct Peer {
   std::map<std::string, StopSource> connections;  // by the caller's address
   std::size_t accepted = 0;
+  std::size_t silent = 0;  // calls of Silent that began
   std::size_t given_up = 0;
 };
 
@@ -77,6 +78,7 @@ Task<Status> fail_late(ServerCall& call) {
 }
 
 Task<Status> silent(ServerCall& call, Peer& peer, StopToken stop) {
+  ++peer.silent;
   StopCallback on_deadline(stop, [&peer] { ++peer.given_up; });
   for (;;) {
     auto message = co_await call.read();
@@ -97,7 +99,8 @@ Task<Status> go_away(ServerCall& call, Peer& peer) {
 }
 
 Task<Status> numbers(ServerCall& call, Peer& peer) {
-  auto text = "connections=" + std::to_string(peer.accepted) + " given_up=" + std::to_string(peer.given_up);
+  auto text = "connections=" + std::to_string(peer.accepted) + " given_up=" + std::to_string(peer.given_up) +
+              " silent=" + std::to_string(peer.silent);
   auto written = co_await call.write(std::move(text));
   co_return status_of(written);
 }
