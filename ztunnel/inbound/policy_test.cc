@@ -82,6 +82,7 @@ TEST_CASE("a policy change ends the open connections it concerns and no others")
 TEST_CASE(
     "a pod that leaves the mesh for a while and comes back with other policies has its open connections judged by them") {
   for (const bool denies : {true, false}) {
+    Seen staying;  // outlives the mesh, with which the connection ends
     MeshWorld mesh;
     model::Policy policy{.name = "no",
                          .namespace_name = "shop",
@@ -90,7 +91,6 @@ TEST_CASE(
     policy.rules = {{{principal_is("front")}}};
     mesh.objects.policies = {policy};
     mesh.publish();
-    Seen staying;
     StopSource stop;
     mesh.ask_and_stay(*mesh.pod_a, "a", staying, stop.token());
     REQUIRE(mesh.world.run_until([&] { return staying.reply == "a"; }));
