@@ -19,8 +19,8 @@ class TcpNetwork final : public io::Network {
     sockaddr_storage storage;
     const socklen_t size = address.to_sockaddr(storage);
     Result<Fd> fd;
-    int os_error = EADDRNOTAVAIL;
-    for (int taken = 0; os_error == EADDRNOTAVAIL; ++taken) {
+    int os_error = 0;
+    for (int taken = 0;; ++taken) {
       fd = sockets_.connecting(address, options, taken);
       if (!fd) co_return fail(std::move(fd).error());
       os_error = ::connect(fd->get(), reinterpret_cast<sockaddr*>(&storage), size) == 0 ? 0 : errno;
