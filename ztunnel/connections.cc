@@ -2,14 +2,18 @@
 
 namespace weft::ztunnel {
 
-std::size_t Connections::recheck(const std::function<bool(const InboundConnection&)>& allowed) {
+std::size_t Connections::recheck(std::uint64_t judgement, std::size_t max,
+                                 const std::function<bool(const InboundConnection&)>& allowed) {
   // Stopping a connection may run its task up to its end, which unlinks it (and nothing else) from this list: collect first.
   std::vector<StopSource> denied;
-  inbound_.for_each([&](InboundConnection& connection) {
-    if (connection.stop.stop_requested() || allowed(connection)) return;
+  for (std::size_t i = 0; i < max && unjudged(judgement); ++i) {
+    InboundConnection& connection = inbound_.front();
+    connection.judged_by = judgement;
+    inbound_.push_back(connection);
+    if (connection.stop.stop_requested() || allowed(connection)) continue;
     connection.denied_by_policy_change = true;
     denied.push_back(connection.stop);
-  });
+  }
   for (auto& stop : denied) stop.request_stop();
   return denied.size();
 }
@@ -17,7 +21,7 @@ std::size_t Connections::recheck(const std::function<bool(const InboundConnectio
 std::vector<ConnectionRow> Connections::inbound_rows() {
   std::vector<ConnectionRow> rows;
   inbound_.for_each([&](InboundConnection& c) {
-    rows.push_back({c.source.to_string(), c.destination_service, c.destination.to_string(),
+    rows.push_back({c.source, std::nullopt, c.destination_service, c.destination,
                     c.peer ? ConnectionProtocol::kHbone : ConnectionProtocol::kTcp});
   });
   return rows;
@@ -26,7 +30,7 @@ std::vector<ConnectionRow> Connections::inbound_rows() {
 std::vector<ConnectionRow> Connections::outbound_rows() {
   std::vector<ConnectionRow> rows;
   outbound_.for_each([&](OutboundConnection& c) {
-    rows.push_back({c.source.to_string(), c.original_destination.to_string(), c.actual_destination.to_string(), c.protocol});
+    rows.push_back({c.source, c.original_destination, {}, c.actual_destination, c.protocol});
   });
   return rows;
 }

@@ -25,6 +25,7 @@ struct InboundConnection : ListLink {
   SocketAddress destination;             // final address, as policies see it
   std::optional<model::Identity> peer;   // none for plain text
   std::string destination_service;       // hostname, empty when unknown
+  std::uint64_t judged_by = 0;           // PodProxy::judgement() that it was last judged by
   StopSource stop;                       // fires when the connection must end
   bool denied_by_policy_change = false;  // why `stop` fired, for the access log
 };
@@ -36,25 +37,35 @@ struct OutboundConnection : ListLink {
   ConnectionProtocol protocol = ConnectionProtocol::kTcp;
 };
 
-// One line of the dump.
+// One line of the dump, copied as it is: a pod may have ten thousands of them, and text is made on another thread.
 struct ConnectionRow {
-  std::string source, original_destination, actual_destination;
-  ConnectionProtocol protocol;
+  SocketAddress source;
+  std::optional<SocketAddress> original_destination;  // outbound
+  std::string destination_service;                    // inbound: hostname, empty when unknown
+  SocketAddress actual_destination;
+  ConnectionProtocol protocol = ConnectionProtocol::kTcp;
+
+  // Where the caller meant to go, as far as it is known; else "".
+  std::string meant() const { return original_destination ? original_destination->to_string() : destination_service; }
 };
 
 class Connections {
  public:
+  // `judged_by` is the newest there is: the caller judges by it before anything else happens.
   void add(InboundConnection& connection) { inbound_.push_back(connection); }
   void add(OutboundConnection& connection) { outbound_.push_back(connection); }
 
-  // Calls `allowed` for each inbound connection and stops those it returns false for. Returns how many were stopped.
-  std::size_t recheck(const std::function<bool(const InboundConnection&)>& allowed);
+  // Whether some inbound connection was judged by another one last.
+  bool unjudged(std::uint64_t judgement) { return !inbound_.empty() && inbound_.front().judged_by != judgement; }
+  // Judges up to `max` of these by calling `allowed`, and stops those it returns false for. Returns how many were stopped.
+  // Between two calls connections may come and go, and the judgement may move on.
+  std::size_t recheck(std::uint64_t judgement, std::size_t max, const std::function<bool(const InboundConnection&)>& allowed);
 
   std::vector<ConnectionRow> inbound_rows();
   std::vector<ConnectionRow> outbound_rows();
 
  private:
-  IntrusiveList<InboundConnection> inbound_;
+  IntrusiveList<InboundConnection> inbound_;  // those judged by the newest judgement are last
   IntrusiveList<OutboundConnection> outbound_;
 };
 

@@ -15,7 +15,8 @@ PodProxy::PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network, const P
       kind_(kind),
       network_(std::move(network)),
       snapshot_changed_(worker.loop()),
-      judged_policies_(worker.snapshot()->policy_revision()),
+      policy_revision_(worker.snapshot()->policy_revision()),
+      rounds_(worker.round_pace()),
       descriptors_(worker.descriptors(), worker.limit_counters()),
       peers_(worker.settings().peer_limits, worker.node_peers(), worker.limit_counters()),
       handshakes_(worker.loop(), worker.handshake_pace(), worker.limit_counters(), worker.descriptors().pod_max()),
@@ -127,15 +128,27 @@ void PodProxy::on_snapshot() {
     other_policies = last_workload_ && last_workload_->authorization_policies != local->authorization_policies;
     last_workload_ = std::move(local);
   }
-  if (!kind_.rechecks_policies || !last_workload_) return;
-  if (!other_policies && snapshot().policy_revision() == judged_policies_) return;
-  judged_policies_ = snapshot().policy_revision();
-  const auto cut = connections_.recheck([this](const InboundConnection& connection) {
-    return model::authorize(
-               snapshot(), *last_workload_,
-               {.source_ip = connection.source.ip(), .peer = connection.peer, .destination = connection.destination})
-        .allowed;
-  });
+  if (other_policies || snapshot().policy_revision() != policy_revision_) ++judgement_;
+  policy_revision_ = snapshot().policy_revision();
+  if (!kind_.rechecks_policies || !last_workload_ || rechecking_) return;
+  if (connections_.unjudged(judgement_)) scope_.spawn(recheck());
+}
+
+// In parts, one a turn, all pods of the worker in turn: a node may have as many open tunnels as descriptors, and any change
+// of any policy concerns them all. What is new meanwhile is judged by the newest policies anyway.
+Task<void> PodProxy::recheck() {
+  rechecking_ = true;
+  std::size_t cut = 0;
+  while (connections_.unjudged(judgement_)) {
+    co_await rounds_.turn();
+    cut += connections_.recheck(judgement_, kRecheckedPerTurn, [this](const InboundConnection& connection) {
+      return model::authorize(
+                 snapshot(), *last_workload_,
+                 {.source_ip = connection.source.ip(), .peer = connection.peer, .destination = connection.destination})
+          .allowed;
+    });
+  }
+  rechecking_ = false;
   if (cut > 0)
     WEFT_LOG(kInfo, "policy", "connections closed due to policy change", {"pod", pod_.namespace_name + "/" + pod_.name},
              {"count", fmt::to_string(cut), log::FieldKind::kNumber});

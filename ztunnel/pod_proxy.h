@@ -29,6 +29,9 @@ inline constexpr Duration kWorkloadTimeout = std::chrono::seconds(5);
 inline constexpr int kListenBacklog = 1024;
 // A pod that is given up at once may still tell its peers (GOAWAY): time for that to be written.
 inline constexpr Duration kGoodbye = std::chrono::milliseconds(5);
+// Open connections judged anew in one turn of the loop: a fraction of a millisecond, and all that a pod's peers may have of
+// them (65,536) within a second.
+inline constexpr std::size_t kRecheckedPerTurn = 256;
 // How long a drain takes in peers whose handshake had begun: one lost packet of it is sent again after a second.
 inline constexpr Duration kHandshakeGrace = std::chrono::milliseconds(1200);
 
@@ -57,6 +60,8 @@ class PodProxy {
   TrafficMetrics& metrics() { return worker_.metrics(); }
   OpenConnections& open_connections() { return worker_.open_connections(); }
   Connections& connections() { return connections_; }
+  // Moves on when a policy has changed, or which ones apply to the pod. What was judged by an earlier one is judged again.
+  std::uint64_t judgement() const { return judgement_; }
   PodDescriptors& descriptors() { return descriptors_; }
   Peers& peers() { return peers_; }
   Handshakes& handshakes() { return handshakes_; }
@@ -87,6 +92,7 @@ class PodProxy {
   Task<Result<certs::CredentialsPtr>> credentials(model::Identity identity, StopToken stop);
   Task<Result<io::StreamPtr>> dial(const hbone::PoolKey& key, StopToken stop);
   void evict_gone_destinations();
+  Task<void> recheck();
 
   Worker& worker_;
   const zds::Pod pod_;
@@ -94,8 +100,11 @@ class PodProxy {
   const io::NetworkPtr network_;
   bool keeps_source_ = false;
   Event snapshot_changed_;
-  std::uint64_t judged_policies_ = 0;  // revision that open connections were judged by
-  model::WorkloadPtr last_workload_;   // as last known
+  std::uint64_t policy_revision_;  // as last seen
+  std::uint64_t judgement_ = 0;
+  Pace::Queue rounds_;
+  bool rechecking_ = false;
+  model::WorkloadPtr last_workload_;  // as last known
   certs::SecretPtr secret_;
   std::shared_ptr<const tls::Context> tls_context_;
   Connections connections_;

@@ -14,6 +14,7 @@ Worker::Worker(Loop& loop, io::NetworkFactory& networks, const Settings& setting
       limits_(limits),
       limit_counters_(limits.exceeded),
       handshake_pace_(loop),
+      round_pace_(loop),
       refusals_(loop, limit_counters_),
       open_connections_(loop),
       snapshot_(std::make_shared<const model::Snapshot>()) {}
@@ -59,8 +60,13 @@ Task<void> Worker::stop_pod(std::uint64_t id, DrainMode mode) {
 
 Task<std::vector<PodReport>> Worker::report() {
   std::vector<PodReport> reports;
-  for (auto& [id, pod] : pods_) {
-    reports.push_back({id, pod->info(), pod->connections().inbound_rows(), pod->connections().outbound_rows()});
+  Pace::Queue queue(round_pace_);
+  for (auto next = pods_.begin(); next != pods_.end();) {
+    const auto id = next->first;
+    PodProxy& pod = *next->second;
+    reports.push_back({id, pod.info(), pod.connections().inbound_rows(), pod.connections().outbound_rows()});
+    co_await queue.turn();
+    next = pods_.upper_bound(id);  // pods come and go meanwhile
   }
   co_return reports;
 }

@@ -60,7 +60,7 @@ class Worker {
   Task<Result<void>> start_own(zds::Pod pod, ProxyKind kind);
   // Returns when every connection of the pod has ended; at once when there is no such proxy.
   Task<void> stop_pod(std::uint64_t id, DrainMode mode);
-  // Every pod that lives here, with its connections of this moment.
+  // Every pod that lives here, with its connections of this moment; one pod a turn of the loop.
   Task<std::vector<PodReport>> report();
   // No pods may be left.
   Task<void> stop();
@@ -75,6 +75,8 @@ class Worker {
   LimitCounters& limit_counters() { return limit_counters_; }
   // Shared by the handshakes of all pods here.
   Pace& handshake_pace() { return handshake_pace_; }
+  // Shared by what goes through many connections at once: rechecks of all pods, reports.
+  Pace& round_pace() { return round_pace_; }
   RefusalLog& refusals() { return refusals_; }
   // Never null.
   const model::SnapshotPtr& snapshot() const { return snapshot_; }
@@ -91,6 +93,7 @@ class Worker {
   NodeLimits& limits_;
   LimitCounters limit_counters_;
   Pace handshake_pace_;
+  Pace round_pace_;
   RefusalLog refusals_;
   OpenConnections open_connections_;
   model::SnapshotPtr snapshot_;

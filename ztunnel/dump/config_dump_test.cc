@@ -21,6 +21,8 @@ namespace {
 
 using Environment = std::map<std::string, std::string>;
 
+SocketAddress at(const char* text) { return SocketAddress::parse(text).value(); }
+
 Settings settings_from(Environment environment) {
   environment.emplace("XDS_ADDRESS", "");
   environment.emplace("MANIFEST_DIR", "/state");
@@ -338,12 +340,13 @@ TEST_CASE("a dedicated proxy shows whom it serves, and no pods") {
 
 TEST_CASE("pods are shown with their live connections, pending ones without") {
   auto contents = contents_of({});
-  contents.pods = {{{"uid-1", "web-0", "shop", "web"},
-                    true,
-                    {{"10.1.0.9:40112", "web.shop.svc.cluster.local", "10.1.0.7:8080", ConnectionProtocol::kHbone},
-                     {"10.1.0.9:40113", "", "10.1.0.7:8080", ConnectionProtocol::kTcp}},
-                    {{"10.1.0.7:3000", "10.96.0.1:80", "10.1.0.9:15008", ConnectionProtocol::kHbone}}},
-                   {{"uid-2", "late-0", "shop", "late"}, false, {}, {}}};
+  contents.pods = {
+      {{"uid-1", "web-0", "shop", "web"},
+       true,
+       {{at("10.1.0.9:40112"), {}, "web.shop.svc.cluster.local", at("10.1.0.7:8080"), ConnectionProtocol::kHbone},
+        {at("10.1.0.9:40113"), {}, "", at("10.1.0.7:8080"), ConnectionProtocol::kTcp}},
+       {{at("10.1.0.7:3000"), at("10.96.0.1:80"), "", at("10.1.0.9:15008"), ConnectionProtocol::kHbone}}},
+      {{"uid-2", "late-0", "shop", "late"}, false, {}, {}}};
   CHECK(dumped(contents)["workloadState"] == Json::parse(R"({
     "uid-1": {"state": "Up", "connections": {
       "inbound": [{"src": "10.1.0.9:40112", "originalDst": "web.shop.svc.cluster.local", "actualDst": "10.1.0.7:8080",
@@ -394,10 +397,7 @@ TEST_CASE("keys of a dump of upstream's are keys of ours") {
   Certificates held;
   auto contents = contents_of({.workloads = {full_workload()}, .services = {full_service()}, .policies = {full_policy()}});
   contents.certificates = held.manager.entries();
-  contents.pods = {{{"uid-1", "web-0", "shop", "web"},
-                    true,
-                    {{"a", "", "b", ConnectionProtocol::kTcp}},
-                    {{"a", "b", "c", ConnectionProtocol::kTcp}}}};
+  contents.pods = {{{"uid-1", "web-0", "shop", "web"}, true, std::vector<ConnectionRow>(1), std::vector<ConnectionRow>(1)}};
   const Json ours = dumped(contents);
   // The example is older: endpoints had `service` and `address`, waypoints `port`.
   const auto check = [](const Json& example, const Json& have) {

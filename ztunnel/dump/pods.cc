@@ -4,9 +4,9 @@ namespace weft::ztunnel::dump {
 namespace {
 
 Json describe(const ConnectionRow& row) {
-  return {{"src", row.source},
-          {"originalDst", text_or_null(row.original_destination)},
-          {"actualDst", row.actual_destination},
+  return {{"src", row.source.to_string()},
+          {"originalDst", text_or_null(row.meant())},
+          {"actualDst", row.actual_destination.to_string()},
           {"protocol", row.protocol == ConnectionProtocol::kHbone ? "HBONE" : "TCP"}};
 }
 

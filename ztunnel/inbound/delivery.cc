@@ -33,6 +33,7 @@ Judged::Judged(PodProxy& pod, SocketAddress source, SocketAddress destination, s
   connection_.destination = destination;
   connection_.peer = std::move(peer);
   connection_.destination_service = std::move(destination_service);
+  connection_.judged_by = pod.judgement();
   pod_.connections().add(connection_);
 }
 
