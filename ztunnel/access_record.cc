@@ -85,6 +85,11 @@ void AccessRecord::finish(const Failure& failure) {
   tell_end(failure.message);
 }
 
+void AccessRecord::deny(const std::string& why, RefusalLog& lines) {
+  count_end(ResponseFlag::kDeny);
+  if (lines.may_tell(addresses_.source.ip())) tell_end(why);
+}
+
 void AccessRecord::count_end(ResponseFlag flag) {
   finished_ = true;
   if (flag == ResponseFlag::kNone) {
@@ -117,13 +122,33 @@ void AccessRecord::write_log(log::Level level, std::string_view message, const s
 void RefusalLog::write(Reporter reporter, const SocketAddress& source, const SocketAddress& destination,
                        const std::string& error) {
   if (!log::enabled(log::Level::kWarn, kTarget)) return;
-  if (!lines_.take(1, loop_.now())) return counters_.count(LimitReason::kLogLines);
+  if (!may_tell(source.ip())) return;
   Line line;
   line.display("src.addr", source.to_string());
   line.display("dst.addr", destination.to_string());
   line.text("direction", reporter == Reporter::kSource ? "outbound" : "inbound");
   line.text("error", error);
   line.write(log::Level::kWarn, "connection failed");
+}
+
+bool RefusalLog::may_tell(const IpAddress& source) {
+  const auto now = loop_.now();
+  const auto is_old = [now](const auto& entry) { return now - entry.second.since >= kFirstLinesWithin; };
+  auto found = first_.find(source);
+  if (found == first_.end()) {
+    if (first_.size() >= kFirstLinesSources) std::erase_if(first_, is_old);
+    if (first_.size() < kFirstLinesSources) found = first_.emplace(source, Told{now, 0}).first;
+  }
+  if (found != first_.end()) {
+    if (is_old(*found)) found->second = {now, 0};
+    if (found->second.lines < kFirstLines) {
+      ++found->second.lines;
+      return true;
+    }
+  }
+  if (lines_.take(1, now)) return true;
+  counters_.count(LimitReason::kLogLines);
+  return false;
 }
 
 }  // namespace weft::ztunnel

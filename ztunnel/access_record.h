@@ -6,6 +6,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 
 #include "lib/base/clock.h"
 #include "lib/base/ip.h"
@@ -30,6 +31,8 @@ struct AccessAddresses {
   std::string hbone;          // authority of the tunnel; empty for plain text
 };
 
+class RefusalLog;
+
 class AccessRecord final : public OpenConnection {
  public:
   // Counts the connection as opened. `begun`: when it was accepted, which its duration counts from. Both references outlive
@@ -45,6 +48,8 @@ class AccessRecord final : public OpenConnection {
 
   void finish(const io::PumpResult& copied);
   void finish(const Failure& failure);
+  // Policy refused it. Counted, and told if `lines` has one for its caller.
+  void deny(const std::string& why, RefusalLog& lines);
 
   void on_still_open() override;
 
@@ -63,17 +68,32 @@ class AccessRecord final : public OpenConnection {
   bool finished_ = false;
 };
 
-// Lines about connections refused before their ends were known; no traffic metrics. Who is refused can ask for as many as he
-// likes, so there are 200 at once and 20 a second for each worker; the rest is only counted. Thread: the worker's.
+// Of each address the first lines within so long are always written, so that nobody's first refusals are lost to another's
+// flood; for as many addresses.
+inline constexpr std::uint32_t kFirstLines = 5;
+inline constexpr Duration kFirstLinesWithin = std::chrono::minutes(1);
+inline constexpr std::size_t kFirstLinesSources = 256;
+
+// Lines about connections that were refused or denied at one pod. Who is refused can ask for as many as he likes, and the
+// log's queue is that of all pods: besides the first of each address there are 200 lines at once and 20 a second, the rest
+// is only counted. Thread: the pod's worker.
 class RefusalLog {
  public:
   RefusalLog(Loop& loop, LimitCounters& counters) : loop_(loop), counters_(counters) {}
+  // A connection refused before its ends were known; no traffic metrics.
   void write(Reporter reporter, const SocketAddress& source, const SocketAddress& destination, const std::string& error);
+  // Whether a line about `source` may be written now; when not, that is counted.
+  bool may_tell(const IpAddress& source);
 
  private:
+  struct Told {
+    MonotonicTime since{};
+    std::uint32_t lines = 0;
+  };
   Loop& loop_;
   LimitCounters& counters_;
   TokenBucket lines_{200, 20};
+  std::unordered_map<IpAddress, Told> first_;
 };
 
 }  // namespace weft::ztunnel

@@ -257,3 +257,38 @@ TEST_CASE("a tunnel port that does not answer is told as a network policy's doin
   CHECK(error_in(lines, "outbound") ==
         "\"connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: deadline has elapsed\"");
 }
+
+TEST_CASE("denied connections are told up to a rate, the first of each address always, and all of them counted") {
+  LoggedWorld mesh;
+  auto& neighbour = mesh.add_host("neighbour", {ip("10.0.0.9")});
+  mesh.deny(kPlainText);
+  const auto told_of = [](const std::vector<AccessLine>& lines, const std::string& address) {
+    return std::count_if(lines.begin(), lines.end(), [&](AccessLine line) {
+      return line["src.addr"].starts_with(address) && line["error"].find("policy rejection") != std::string::npos;
+    });
+  };
+  int asked = 0;
+  std::uint64_t told = 0;
+  const auto begun = mesh.world.clock().monotonic();
+  for (int part = 0; part < 20; ++part) {
+    const auto lines = mesh.during([&] {
+      for (int i = 0; i < 40; ++i, ++asked) CHECK(mesh.ask(*mesh.stranger).error);
+    });
+    told += static_cast<std::uint64_t>(told_of(lines, "10.0.0.3:"));
+  }
+  const auto seconds = std::chrono::duration<double>(mesh.world.clock().monotonic() - begun).count();
+  CHECK(told >= 200);
+  CHECK(static_cast<double>(told) <= 200 + 5 * (1 + seconds / 60) + 20 * seconds);
+  const auto unwritten = mesh.count("weft_limits_exceeded_total", "reason=\"log_lines\"");
+  CHECK(told + unwritten == static_cast<std::uint64_t>(asked));
+  CHECK(unwritten > 100);
+  CHECK(mesh.count("istio_tcp_connections_closed_total", "response_flags=\"DENY\"") == static_cast<std::uint64_t>(asked));
+  // Another one's first are told in the middle of it.
+  const auto lines = mesh.during([&] {
+    for (int i = 0; i < 3; ++i) {
+      CHECK(mesh.ask(neighbour).error);
+      for (int j = 0; j < 20; ++j) CHECK(mesh.ask(*mesh.stranger).error);
+    }
+  });
+  CHECK(told_of(lines, "10.0.0.9:") == 3);
+}

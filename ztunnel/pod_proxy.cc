@@ -20,6 +20,7 @@ PodProxy::PodProxy(Worker& worker, zds::Pod pod, io::NetworkPtr network, const P
       descriptors_(worker.descriptors(), worker.limit_counters()),
       peers_(worker.settings().peer_limits, worker.node_peers(), worker.limit_counters()),
       handshakes_(worker.loop(), worker.handshake_pace(), worker.limit_counters(), worker.descriptors().pod_max()),
+      refusals_(worker.loop(), worker.limit_counters()),
       accepting_(worker.loop()),
       scope_(worker.loop()),
       pool_(worker.loop(),

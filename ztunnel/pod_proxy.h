@@ -66,7 +66,7 @@ class PodProxy {
   Peers& peers() { return peers_; }
   Handshakes& handshakes() { return handshakes_; }
   LimitCounters& limit_counters() { return worker_.limit_counters(); }
-  RefusalLog& refusals() { return worker_.refusals(); }
+  RefusalLog& refusals() { return refusals_; }
   hbone::Pool& pool() { return pool_; }
   // Fires when connections must end now.
   StopToken stop_token() const { return scope_.token(); }
@@ -111,6 +111,7 @@ class PodProxy {
   PodDescriptors descriptors_;
   Peers peers_;
   Handshakes handshakes_;
+  RefusalLog refusals_;
   StopSource drain_;
   Scope accepting_;
   Scope scope_;

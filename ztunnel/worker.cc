@@ -15,7 +15,6 @@ Worker::Worker(Loop& loop, io::NetworkFactory& networks, const Settings& setting
       limit_counters_(limits.exceeded),
       handshake_pace_(loop),
       round_pace_(loop),
-      refusals_(loop, limit_counters_),
       open_connections_(loop),
       snapshot_(std::make_shared<const model::Snapshot>()) {}
 

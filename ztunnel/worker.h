@@ -77,7 +77,6 @@ class Worker {
   Pace& handshake_pace() { return handshake_pace_; }
   // Shared by what goes through many connections at once: rechecks of all pods, reports.
   Pace& round_pace() { return round_pace_; }
-  RefusalLog& refusals() { return refusals_; }
   // Never null.
   const model::SnapshotPtr& snapshot() const { return snapshot_; }
 
@@ -94,7 +93,6 @@ class Worker {
   LimitCounters limit_counters_;
   Pace handshake_pace_;
   Pace round_pace_;
-  RefusalLog refusals_;
   OpenConnections open_connections_;
   model::SnapshotPtr snapshot_;
   Published<model::Snapshot>::Watch watch_;

@@ -20,7 +20,7 @@ namespace weft::http2 {
 enum class Breach : std::uint8_t {
   kResets,         // streams that were opened and reset before they carried a byte (CVE-2023-44487, CVE-2025-8671)
   kControlFrames,  // PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown frames (CVE-2019-9512, -9513, -9515)
-  kNoProgress,     // DATA that is empty, padding only, or for streams that are gone (CVE-2019-9518)
+  kNoProgress,     // DATA that is empty, padding only, or for streams that are gone (CVE-2019-9518); requests refused
   kTinyFrames,     // DATA of a few bytes that nobody reads
   kHeaderBlock,    // CONTINUATION without end, or a header block too long to be a request (CVE-2024-27316)
   kHeaderTimeout,  // a header block that was begun and not finished
@@ -52,6 +52,10 @@ inline constexpr std::size_t kQueuedFramesMax = 2400;
 inline constexpr std::uint32_t kWasteBurst = 65'536;
 inline constexpr std::uint32_t kWastePerSecond = 1000;
 inline constexpr std::uint32_t kEmptyFrameCost = kWasteBurst / 100;
+
+// Requests that we answer with a refusal: an application that may not speak to its peer tries again, with hundreds of
+// connections. 6,500 at once and 100 a second for ever; where others of the connection carry bytes, 65 more for each frame.
+inline constexpr std::uint32_t kRefusedCost = 10;
 
 // Frames below this size cost us more than they carry. Each is counted until as many bytes were taken by the application:
 // interactive traffic, byte by byte, is never near the bound, and a reader that has stalled is not blamed on its writer
@@ -91,6 +95,8 @@ class Budget {
   bool on_payload(std::size_t size);
   // A reset of a stream that had carried nothing, by the peer or provoked by it; and of one that is gone.
   bool on_idle_reset(MonotonicTime now) { return resets_.take(1, now) || break_with(Breach::kResets); }
+  // Server: a request was answered by a refusal, nothing came of it.
+  bool on_refused(MonotonicTime now) { return waste_.take(kRefusedCost, now) || break_with(Breach::kNoProgress); }
   bool on_control(std::uint32_t cost, MonotonicTime now) {
     return control_.take(cost, now) || break_with(Breach::kControlFrames);
   }

@@ -114,6 +114,49 @@ TEST_CASE("resets that a peer provokes from us are counted as its own") {
   CHECK(counted >= 1);
 }
 
+TEST_CASE("requests that are refused one after the other end the connection, others that carry bytes pay for them") {
+  const auto refuse_all = [](Hostile& h) {
+    for (auto& stream : h.held) REQUIRE(stream->respond({{":status", "401"}}, Stream::Body::kNone));
+    h.held.clear();
+  };
+  {
+    Hostile h;
+    h.answer = false;
+    REQUIRE(h.send(h2raw::hello()));
+    const auto sent = flood(h, 20'000, [&](std::size_t i) {
+      refuse_all(h);
+      return h2raw::connect(id(i));
+    });
+    CHECK(sent >= kWasteBurst / kRefusedCost);
+    CHECK(sent <= kWasteBurst / kRefusedCost + 2);
+    check_breach(h, Breach::kNoProgress);
+  }
+  for (const bool busy : {true, false}) {
+    Hostile h;
+    REQUIRE(h.send(h2raw::hello() + h2raw::connect(id(0))));
+    auto tunnel = std::move(h.held);  // goes on beside them
+    h.held.clear();
+    h.answer = false;
+    const std::string bytes(100, 'x');
+    for (std::size_t i = 1; i < 12'000; ++i) {
+      INFO(i);
+      if (busy && i % 60 == 0) REQUIRE(h.send(h2raw::frame(h2raw::kData, 0, id(0), bytes)));
+      if (!busy && i % 100 == 0) {  // a hundred a second
+        h.loop.advance(1s);
+        for (const auto& frame : h2raw::parse(std::exchange(h.answered, {})))
+          if (frame.type == h2raw::kPing && !(frame.flags & h2raw::kAck))
+            REQUIRE(h.send(h2raw::frame(h2raw::kPing, h2raw::kAck, 0, frame.payload)));
+      }
+      REQUIRE(h.send(h2raw::connect(id(i))));
+      refuse_all(h);
+    }
+    CHECK_FALSE(h.connection->breach());
+    tunnel[0]->abort(io::AbortReason::kCancel);
+    h.loop.run_until_idle();
+    tunnel.clear();
+  }
+}
+
 TEST_CASE("header blocks without end are cut off after eight continuations, and after as many bytes as a request may have") {
   {
     Hostile h;

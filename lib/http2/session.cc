@@ -235,6 +235,9 @@ struct Session::Native {
     auto found = self.streams.find(frame->hd.stream_id);
     if (found == self.streams.end()) return 0;
     found->second.end_sent = true;
+    // An answer that is all there is to the exchange.
+    const bool refused = self.role == Role::kServer && frame->hd.type == NGHTTP2_HEADERS && !found->second.useful;
+    if (refused) (void)self.budget.on_refused(self.now);  // produce() looks here too
     if (found->second.close_after_end) {
       found->second.reset_by_us = true;
       nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);

@@ -116,6 +116,8 @@ ROWS = [
         (METRICS, "label sets beyond the bound are counted together"),
         (METRICS, "long label values fill a family by their bytes"),
         (ZTUNNEL, "refusals are logged up to a rate and counted beyond it"),
+        (ZTUNNEL, "denied connections are told up to a rate, the first of each address always, and all of them counted"),
+        (H2, "requests that are refused one after the other end the connection, others that carry bytes pay for them"),
         (ZTUNNEL, "every limit has a label of its own and a counter from the start")]),
     (20, "policy that changes under way", [
         (ZTUNNEL, "a policy change ends the open connections it concerns and no others"),

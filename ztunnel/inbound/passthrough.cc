@@ -33,7 +33,7 @@ Task<void> serve_passthrough(PodProxy& pod, io::Accepted accepted) {
   Judged judged(pod, accepted.peer, target, std::nullopt, service ? service->hostname : "");
   if (auto why = judged.refusal(**local)) {
     accepted.stream->abort(io::AbortReason::kReset);
-    co_return record.finish(Failure{ResponseFlag::kDeny, std::move(*why)});
+    co_return record.deny(*why, pod.refusals());
   }
   auto application = co_await connect_application(pod, accepted.peer, target, judged.stop_token());
   if (!application) {

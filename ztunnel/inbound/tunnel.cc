@@ -78,7 +78,7 @@ Task<void> serve_tunnel(PodProxy& pod, Peer peer, Peers::Seat& seat, hbone::Inco
   Judged judged(pod, peer.address, admission.upstream, peer.identity, admission.service ? admission.service->hostname : "");
   if (auto why = judged.refusal(**local)) {
     tunnel.refuse(hbone::Refusal::kUnauthorized);
-    co_return record.finish(Failure{ResponseFlag::kDeny, std::move(*why)});
+    co_return record.deny(*why, pod.refusals());
   }
   bool lost = false;
   tunnel.on_lost([&lost, &judged] {
