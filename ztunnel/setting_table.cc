@@ -162,7 +162,8 @@ constexpr Setting kTable[] = {
            "Tunnels of one identity to all pods of the node that may stand still; more are cut, see the next."),
     duration("WEFT_STALL_TIMEOUT", "1h", 0s, kYear,
              "After this time in which bytes waited and hardly any moved, a tunnel stands still. 0s: it never does."),
-    number("WEFT_POD_DESCRIPTORS", "25", 1, 100, "The part of this process's open files that one pod may have, percent."),
+    number("WEFT_POD_DESCRIPTORS", "25", 1, 100,
+           "The part of this process's open files that one pod may have, percent; all in dedicated mode unless it is set."),
     duration("WEFT_SPIN", "0s", 0s, 1s, "How long a busy worker looks for new work before it sleeps.", "weft.spin"),
 
     text("RUST_LOG", "info", "Log filter."),

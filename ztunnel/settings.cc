@@ -232,6 +232,7 @@ void load_data_path(SettingReader& reader, Settings& settings) {
   settings.peer_limits.node_identity_stalled = unsigned_number(reader, "WEFT_NODE_IDENTITY_STALLED_MAX");
   settings.stall_timeout = reader.duration("WEFT_STALL_TIMEOUT");
   settings.pod_descriptors = unsigned_number(reader, "WEFT_POD_DESCRIPTORS");
+  if (settings.mode == ProxyMode::kDedicated && !reader.is_set("WEFT_POD_DESCRIPTORS")) settings.pod_descriptors = 100;
   settings.http2_stream_window = unsigned_number(reader, "HTTP2_STREAM_WINDOW_SIZE");
   settings.http2_connection_window = unsigned_number(reader, "HTTP2_CONNECTION_WINDOW_SIZE");
   settings.http2_frame_size = unsigned_number(reader, "HTTP2_FRAME_SIZE");

@@ -249,6 +249,13 @@ TEST_CASE("dedicated mode names its one workload and marks nothing unless told t
   CHECK(s.workload.service_account == "web");
   CHECK(s.packet_mark == 0);
   CHECK(good({{"PROXY_MODE", "dedicated"}, {"PROXY_WORKLOAD_INFO", "a/b/c"}, {"PACKET_MARK", "1337"}}).packet_mark == 1337);
+  // No other pod is there to be kept a part for.
+  const Environment dedicated = {{"PROXY_MODE", "dedicated"}, {"PROXY_WORKLOAD_INFO", "a/b/c"}};
+  CHECK(good({}).pod_descriptors == 25);
+  CHECK(good(dedicated).pod_descriptors == 100);
+  auto halved = dedicated;
+  halved["WEFT_POD_DESCRIPTORS"] = "50";
+  CHECK(good(halved).pod_descriptors == 50);
   CHECK(good({{"PROXY_WORKLOAD_INFO", "not read in shared mode"}}).mode == ProxyMode::kShared);
   CHECK(problems({{"PROXY_MODE", "dedicated"}}).size() == 1);
   for (const char* bad : {"", "shop", "shop/web-0", "/web-0/web", "shop//web", "shop/web-0/", "shop/web-0/web/more", "//"}) {
