@@ -61,7 +61,10 @@ std::optional<std::size_t> matching_rule(const Policy& policy, const ConnectionF
 std::string Verdict::reason() const {
   if (allowed) return "";
   if (policy) return "explicitly denied by: " + policy->key();
-  return "allow policies exist, but none allowed";
+  std::string none = "allow policies exist, but none allowed";
+  if (!unknown_policies.empty()) none += "; not known: " + unknown_policies.front();
+  if (unknown_policies.size() > 1) none += " and " + std::to_string(unknown_policies.size() - 1) + " more";
+  return none;
 }
 
 Verdict authorize(const Snapshot& snapshot, const Workload& destination, const ConnectionFacts& connection) {

@@ -31,7 +31,8 @@ struct Verdict {
   std::vector<std::string>
       unknown_policies;  // named by the workload, not known: treated as ALLOW policies that match nothing
 
-  // "explicitly denied by: ns/name", "allow policies exist, but none allowed"; empty when allowed.
+  // "explicitly denied by: ns/name", "allow policies exist, but none allowed"[; not known: ns/name[ and 2 more]]; empty when
+  // allowed.
   std::string reason() const;
 };
 

@@ -129,6 +129,8 @@ TEST_CASE("a policy that is named but unknown counts as one that allows nothing"
   auto verdict = judge({}, {"b/missing"});
   CHECK_FALSE(verdict.allowed);
   CHECK(verdict.unknown_policies == std::vector<std::string>{"b/missing"});
+  CHECK(verdict.reason() == "allow policies exist, but none allowed; not known: b/missing");
+  CHECK(judge({}, {"b/missing", "b/x", "b/y"}).reason().ends_with("; not known: b/missing and 2 more"));
   CHECK(judge({policy("a", PolicyAction::kAllow, true)}, {"b/missing"}).allowed);
 }
 

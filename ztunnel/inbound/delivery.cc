@@ -41,8 +41,6 @@ std::optional<std::string> Judged::refusal(const model::Workload& local) const {
   const auto verdict = model::authorize(
       pod_.snapshot(), local,
       {.source_ip = connection_.source.ip(), .peer = connection_.peer, .destination = connection_.destination});
-  for (const auto& name : verdict.unknown_policies)
-    WEFT_LOG(kWarn, "rbac", "a policy of the workload is not known, nothing it might deny is let in", {"policy", name});
   log_decision(pod_.settings(), verdict);
   if (verdict.allowed) return std::nullopt;
   return "connection closed due to policy rejection: " + verdict.reason();
