@@ -222,11 +222,13 @@ http2::Settings PodProxy::http2_settings() const {
 }
 
 // The one place where a tunnel connection is made: TCP, then TLS with the identities that the route expects.
-Task<Result<io::StreamPtr>> PodProxy::dial(const hbone::PoolKey& key, StopToken stop) {
+Task<Result<hbone::Pool::Dialed>> PodProxy::dial(const hbone::PoolKey& key, StopToken stop) {
   std::vector<model::Identity> expected;
   for (const auto& text : key.expected_identities) {
     if (auto identity = model::Identity::parse(text)) expected.push_back(std::move(*identity));
   }
+  auto descriptor = std::make_shared<const PodDescriptors::Hold>(descriptors_.take(1));
+  if (!*descriptor) co_return fail(ErrorCode::kLimit, "the pod has its share of open files");
   auto context = co_await tls_context(stop);
   if (!context) co_return fail(std::move(context).error());
   Deadline deadline(loop(), kConnectTimeout, stop);
@@ -244,8 +246,8 @@ Task<Result<io::StreamPtr>> PodProxy::dial(const hbone::PoolKey& key, StopToken 
     if (deadline.expired()) co_return fail(ErrorCode::kTls, "tls handshake error: timed out", Side::kUpstream);
     co_return fail(std::move(secured).error().on(Side::kUpstream));
   }
-  io::StreamPtr stream = std::move(*secured);
-  co_return std::move(stream);
+  hbone::Pool::Dialed dialed{std::move(*secured), std::move(descriptor)};
+  co_return std::move(dialed);
 }
 
 }  // namespace weft::ztunnel

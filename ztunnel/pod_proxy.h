@@ -90,7 +90,7 @@ class PodProxy {
   Task<void> leave_ports();
   Task<void> accept_all(io::Listener& listener, Serve serve);
   Task<Result<certs::CredentialsPtr>> credentials(model::Identity identity, StopToken stop);
-  Task<Result<io::StreamPtr>> dial(const hbone::PoolKey& key, StopToken stop);
+  Task<Result<hbone::Pool::Dialed>> dial(const hbone::PoolKey& key, StopToken stop);
   void evict_gone_destinations();
   Task<void> recheck();
 

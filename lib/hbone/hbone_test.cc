@@ -77,7 +77,7 @@ struct World {
     scope.request_stop();
     loop.run(scope.join());
   }
-  static Task<Result<io::StreamPtr>> dial(World& world, StopToken stop) {
+  static Task<Result<Pool::Dialed>> dial(World& world, StopToken stop) {
     ++world.dials;
     ++world.dialing;
     world.dialing_most = std::max(world.dialing_most, world.dialing);
@@ -88,11 +88,11 @@ struct World {
     auto [left, right] = io::make_pipe(world.loop);
     if (world.dead) {
       left->abort(io::AbortReason::kReset);
-      co_return std::move(left);
+      co_return Pool::Dialed{std::move(left), world.hold};
     }
     world.scope.spawn(
         serve_one(world.loop, world.server_settings, std::move(right), world.drain.token(), world.scope.token()));
-    co_return std::move(left);
+    co_return Pool::Dialed{std::move(left), world.hold};
   }
   Result<Tunnel> open(std::string authority = "10.0.0.1:80", PoolKey key = {}) {
     return loop.run(pool.open(std::move(key), build_request({.authority = std::move(authority)}), {}));
@@ -122,6 +122,7 @@ struct World {
   StopSource drain;
   bool refuse = false;
   bool dead = false;  // what is dialled has already ended
+  const std::shared_ptr<int> hold = std::make_shared<int>();  // one owner more for each connection
   int dials = 0, dialing = 0, dialing_most = 0;
   Pool pool;
 };
@@ -274,9 +275,11 @@ TEST_CASE("a connection unused for the timeout is released, one in use is not") 
   REQUIRE(tunnel);
   world.loop.advance(200s);
   CHECK(world.pool.connections() == 1);
+  CHECK(world.hold.use_count() == 2);
   tunnel->stream.reset();
   world.loop.advance(130s);
   CHECK(world.pool.connections() == 0);
+  CHECK(world.hold.use_count() == 1);
 }
 
 TEST_CASE("a failed dial reaches its caller and the next one tries again") {

@@ -7,6 +7,7 @@
 namespace weft::hbone {
 
 struct Pool::Member {
+  std::shared_ptr<const void> hold;
   std::shared_ptr<http2::Connection> connection;
   std::unique_ptr<Timer> unused;
 };
@@ -53,9 +54,10 @@ void Pool::retire(const std::shared_ptr<Member>& member) {
   member->connection->shutdown();
 }
 
-std::shared_ptr<http2::Connection> Pool::add(const std::shared_ptr<Entry>& entry, io::StreamPtr transport) {
+std::shared_ptr<http2::Connection> Pool::add(const std::shared_ptr<Entry>& entry, Dialed dialed) {
   auto member = std::make_shared<Member>();
-  member->connection = http2::Connection::create(loop_, http2::Role::kClient, options_.http2, std::move(transport));
+  member->hold = std::move(dialed.hold);
+  member->connection = http2::Connection::create(loop_, http2::Role::kClient, options_.http2, std::move(dialed.transport));
   // Looks again after another period while tunnels are open: unused means that none was.
   member->unused = std::make_unique<Timer>([this, raw = member.get()] {
     if (raw->connection->active_streams() > 0) {
@@ -104,12 +106,12 @@ Task<Result<Tunnel>> Pool::open(PoolKey key, http2::Headers request, StopToken s
         StopSource either;
         StopCallback on_caller(stop, [&either] { either.request_stop(); });
         StopCallback on_pool(scope_.token(), [&either] { either.request_stop(); });
-        auto transport = co_await dial_(entry->key, either.token());
+        auto dialed = co_await dial_(entry->key, either.token());
         if (scope_.stop_requested()) co_return fail(ErrorCode::kCancelled, "pool draining");
-        if (!transport) co_return fail(std::move(transport).error());
+        if (!dialed) co_return fail(std::move(dialed).error());
         if (entry->evicted)
           co_return fail(ErrorCode::kUnavailable, "the destination went away while it was being connected", Side::kUpstream);
-        connection = add(entry, std::move(*transport));
+        connection = add(entry, std::move(*dialed));
       }
     }
     // From here on the tunnel holds its connection; open() below runs without a suspension in between.

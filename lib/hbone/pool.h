@@ -35,8 +35,12 @@ struct PoolKey {
 
 class Pool {
  public:
+  struct Dialed {
+    io::StreamPtr transport;
+    std::shared_ptr<const void> hold;  // kept until the connection is gone
+  };
   // Makes a connected, verified TLS stream to key.hop. One call per key at a time.
-  using Dialer = std::function<Task<Result<io::StreamPtr>>(const PoolKey& key, StopToken stop)>;
+  using Dialer = std::function<Task<Result<Dialed>>(const PoolKey& key, StopToken stop)>;
   struct Options {
     http2::Settings http2;
     std::uint32_t streams_max = 100;                            // POOL_MAX_STREAMS_PER_CONNECTION
@@ -72,7 +76,7 @@ class Pool {
 
   std::shared_ptr<http2::Connection> find_free(Entry& entry);
   Task<void> drive(std::shared_ptr<Entry> entry, std::shared_ptr<Member> member);
-  std::shared_ptr<http2::Connection> add(const std::shared_ptr<Entry>& entry, io::StreamPtr transport);
+  std::shared_ptr<http2::Connection> add(const std::shared_ptr<Entry>& entry, Dialed dialed);
   void evict_if(const std::function<bool(const PoolKey&)>& gone);
   void drop_if_unused(const Entry& entry);
   void retire(const std::shared_ptr<Member>& member);

@@ -16,7 +16,7 @@ void refuse_early(PodProxy& pod, const io::Accepted& accepted, const std::string
 
 Task<void> serve_passthrough(PodProxy& pod, io::Accepted accepted) {
   const SocketCount counted(pod.metrics().sockets_open(Reporter::kDestination));
-  const auto descriptors = pod.descriptors().take(kDescriptorsPerConnection);
+  const auto descriptors = pod.descriptors().take(2);
   if (!descriptors) co_return accepted.stream->abort(io::AbortReason::kReset);
   const SocketAddress target = accepted.original_destination;
   if (is_illegal_port(target.port())) co_return refuse_early(pod, accepted, "attempted recursive call to ourselves");

@@ -18,9 +18,6 @@ inline constexpr std::uint64_t kDescriptorReserve = 1024;
 // When the whole limit is small the reserve is a quarter of it.
 inline constexpr std::uint64_t kDescriptorReservePart = 4;
 
-// What an accepted connection takes: itself, and the one it leads to.
-inline constexpr std::uint32_t kDescriptorsPerConnection = 2;
-
 // The process's, shared by all workers. Thread: any.
 class Descriptors {
  public:

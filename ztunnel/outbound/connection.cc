@@ -126,8 +126,8 @@ constexpr Duration kLookAgainAfter[] = {10ms, 20ms, 40ms, 80ms, 160ms};
 
 Task<void> serve_outbound(PodProxy& pod, io::Accepted accepted) {
   const SocketCount counted(pod.metrics().sockets_open(Reporter::kSource));
-  const auto descriptors = pod.descriptors().take(kDescriptorsPerConnection);
-  if (!descriptors) {
+  const auto descriptor = pod.descriptors().take(1);
+  if (!descriptor) {
     accepted.stream->abort(io::AbortReason::kReset);
     co_return;
   }
@@ -150,6 +150,12 @@ Task<void> serve_outbound(PodProxy& pod, io::Accepted accepted) {
       co_return;
     }
     const bool tunnelled = route->kind == model::RouteKind::kHbone;
+    // Tunnels share a connection, which has its own.
+    const auto to_hop = tunnelled ? PodDescriptors::Hold() : pod.descriptors().take(1);
+    if (!tunnelled && !to_hop) {
+      accepted.stream->abort(io::AbortReason::kReset);
+      co_return;
+    }
     OutboundConnection shown;
     shown.source = accepted.peer;
     shown.original_destination = target;

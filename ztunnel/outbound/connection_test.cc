@@ -249,3 +249,30 @@ TEST_CASE("loopback with a port of ours is refused, as a call to ourselves") {
   CHECK(mesh.count("istio_tcp_connections_opened_total") == 0);
   CHECK(mesh.ask(*mesh.pod_a, "x", {IpAddress::loopback(false), 9000}).reply == "x");
 }
+
+TEST_CASE("a tunnel's connection is an open file of its pod for as long as it is kept, and is not made without one") {
+  std::vector<std::unique_ptr<Seen>> outside;  // written by tasks of the world
+  Settings settings = MeshWorld::make_settings();
+  settings.pod_descriptors = 1;  // percent
+  MeshWorld mesh(1, settings);
+  const auto used = [&mesh] { return mesh.limits.descriptors.used(); };
+  REQUIRE(mesh.limits.descriptors.pod_max() == 7);
+  mesh.serve(*mesh.stranger, 9);
+  StopSource stop;
+  for (int i = 0; i < 3; ++i) {
+    outside.push_back(std::make_unique<Seen>());
+    mesh.ask_and_stay(*mesh.pod_a, "x", *outside.back(), stop.token(), at("10.0.0.3:9"));
+  }
+  mesh.world.run_for(1s);
+  CHECK(used() == 6);
+  CHECK(mesh.ask(*mesh.pod_a).error);
+  CHECK(used() == 6);
+  CHECK(mesh.count("weft_limits_exceeded_total", "\"pod_descriptors\"") == 1);
+  CHECK(mesh.count("istio_tcp_connections_failed_total", "response_flags=\"CONNECT\"") == 1);
+  stop.request_stop();
+  REQUIRE(mesh.world.run_until([&] { return used() == 0; }));
+  CHECK(mesh.ask(*mesh.pod_a).reply == "hello");
+  CHECK(used() == 2);  // the connection's two ends
+  mesh.world.run_for(settings.pool_unused_release_timeout * 2);
+  CHECK(used() == 0);
+}
