@@ -108,7 +108,7 @@ struct Battle {
     CHECK(mesh.ask(*mesh.pod_a).reply == "hello");  // its tunnel stands, again when it was idle for long
     CHECK(honest_work() <= alone * 3 / 2);
     CHECK(mesh.count("istio_tcp_sockets_open", "reporter=\"destination\"") == 1);  // the honest pod's
-    CHECK(mesh.b.worker.descriptors().used() == 1);
+    CHECK(mesh.limits.descriptors.used() == 2);                                    // both its ends
   }
 
   MeshWorld mesh;

@@ -98,6 +98,11 @@ class LoadTest(unittest.TestCase):
     def test_short_connections_are_counted(self):
         self.assertEqual(self.run_mode("churn", "--connections", "4", "--count", "200")[1]["count"], 200)
 
+    def test_paced_connections_take_at_least_their_time(self):
+        done = self.run_mode("churn", "--connections", "4", "--count", "50", "--rate", "500")[1]
+        self.assertEqual((done["count"], done["errors"]), (50, 0))
+        self.assertGreaterEqual(done["seconds"], 0.09)
+
     def test_idle_connections_stay_and_still_answer(self):
         ready, done = self.run_mode("idle", "--connections", "50")
         self.assertEqual((ready["open"], done["dead"]), (50, 0))

@@ -13,7 +13,7 @@ NAME = "ztunnel on node-a"
 def verdict(minutes=20, descriptors=lambda s: 40, memory=lambda s: 50e6, p99=lambda s: 900, problems=()):
     run = soak.Soak.__new__(soak.Soak)
     run.names, run.problems = [NAME], list(problems)
-    run.done = {"requests": 1, "connections": 1, "bytes": 1, "cut": 1}
+    run.done = {"requests": 1, "connections": 1, "bytes": 1, "ends": 1}
     run.samples = [(s, {NAME: (descriptors(s), memory(s))}, p99(s)) for s in range(25, minutes * 60 + 1, 25)]
     return run.report()[1]
 

@@ -19,14 +19,19 @@ from .lanes import CLIENT, Weft
 
 WARM_UP_S = 300          # caches, pools and malloc's arenas fill
 TRAFFIC_S, REST_S = 20, 5
-PAUSE_S = 0.5            # between runs of the load generator: a soak is to last, not to saturate
-SMALL_RATE = 2000        # small requests a second; as many as go would measure how the scheduler shares full processors
+# Everything beside the small requests has its rate too: with full processors their latency would be the scheduler's, and
+# no drift of ours could be seen in it. What goes as fast as it can comes after them.
+SMALL = {"connections": 16, "size": 256, "rate": 2000}
+LARGE = {"connections": 2, "size": 128 << 10, "rate": 200}
+SHORT = {"connections": 8, "size": 64, "rate": 200}
+FULL_SPEED_BYTES = 256 << 20
+ROUNDS_MAX = 10 ** 6     # more than a cycle has
 # What a soak may show after the warm-up.
 MEMORY_SLOPE_MAX = 200   # bytes a second
 DESCRIPTOR_SLOPE_MAX = 1 / 3600
 P99_DRIFT_MAX = 0.10
 JUDGED_S = 600           # less time after the warm-up proves nothing
-IDLE, REFUSED, CUT = 200, 100, 100
+ENDS = 200               # of each kind a cycle
 POLICY = ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: soak, namespace: bench}\n"
           "spec: {action: DENY, rules: [{from: [{source: {principals: [nobody/round-%d]}}]}]}\n")
 
@@ -62,65 +67,65 @@ class Soak:
                       ("weft-certs", "weft-agent", "ztunnel")]
         self.pids = {name: lane.lab.process(name).pid for name in self.names}
         self.samples = []  # (seconds, {name: (descriptors, bytes)}, p99 in us)
-        self.done = {"requests": 0, "connections": 0, "bytes": 0, "cut": 0}
+        self.done = {"requests": 0, "connections": 0, "bytes": 0, "ends": 0}
         self.problems = []
         self.objects = None
         self.cycle = 0
 
     # -------------------------------------------------------------- traffic
-    def load(self, mode, end=None, **options):
-        """The load generator until then or the cycle's end, again and again; returns what it said. A transfer is finished, what
-        counts requests ends in time."""
-        said, end = [], end or self.end
-        while time.monotonic() < end:
-            if "count" in options:
-                options["limit"] = max(1, int(end - time.monotonic()))
-            with measure.Client(self.lane, self.cpus, mode, options) as client:
-                opened = client.line()
-                client.go()
-                done = client.line()
-                client.go()
-            if opened.get("errors") or done.get("errors"):
-                raise LabError("%s: %s %s" % (client.what, opened, done))
-            said.append(done)
-            time.sleep(max(0, min(PAUSE_S, end - time.monotonic())))
-        return said
+    def load(self, mode, **options):
+        """One run of the load generator; what it said at its end."""
+        with measure.Client(self.lane, self.cpus, mode, options) as client:
+            opened = client.line()
+            client.go()
+            done = client.line()
+            client.go()
+        if opened.get("errors") or done.get("errors"):
+            raise LabError("%s: %s %s" % (client.what, opened, done))
+        return done
+
+    def paced(self, mode, options):
+        """Until the mixed traffic ends."""
+        return self.load(mode, count=ROUNDS_MAX, limit=max(1, int(self.end - time.monotonic())), **options)
 
     def small(self):
-        for done in self.load("ping", connections=16, size=256, count=10 ** 6, rate=SMALL_RATE):
-            self.done["requests"] += done["count"]
-            self.p99.append(done["p99_us"])
+        done = self.paced("ping", SMALL)
+        self.done["requests"] += done["count"]
+        self.p99 = done["p99_us"]
 
-    def new_connections(self):
-        self.done["connections"] += sum(done["count"] for done in self.load("churn", connections=8, size=64, count=500))
+    def large(self):
+        self.done["bytes"] += self.paced("ping", LARGE)["count"] * LARGE["size"] * 2
 
-    def bulk(self):
+    def short(self):
+        self.done["connections"] += self.paced("churn", SHORT)["count"]
+
+    def full_speed(self):
         for mode in ("up", "down"):
-            self.done["bytes"] += sum(d["bytes"] for d in self.load(mode, self.begun + TRAFFIC_S / 2 if mode == "up" else None,
-                                                                    connections=2, bytes=16 << 20))
+            self.done["bytes"] += self.load(mode, connections=2, bytes=FULL_SPEED_BYTES)["bytes"]
 
     def ends_of_all_kinds(self):
         """Connections that idle, that nobody answers, and that are cut in the middle of a transfer."""
         ip, port = self.lane.target()
 
         def body():
-            idle = [socket.create_connection((ip, port), 10) for _ in range(IDLE)]
-            for _ in range(REFUSED):
+            idle = []
+            for number in range(ENDS):
+                idle.append(socket.create_connection((ip, port), 10))
                 try:
                     socket.create_connection((ip, port + 1), 10).recv(1)
                 except OSError:
                     pass
-            for number in range(CUT):
                 sock = socket.create_connection((ip, port), 10)
                 sock.sendall(b"weftld1e" + bytes(8))
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", number % 2, 0))
                 sock.close()
-            time.sleep(max(0, self.end - time.monotonic()))
+                left = self.end - time.monotonic()
+                time.sleep(max(0, left / (ENDS - number)))
             for sock in idle:
                 sock.close()
 
         in_netns(netns_path(self.lane.netns(CLIENT)), body)
-        self.done["cut"] += IDLE + REFUSED + CUT
+        self.done["ends"] += ENDS * 3
 
     def changes(self):
         """The mesh's policies change under all of it."""
@@ -136,18 +141,18 @@ class Soak:
 
     def run_cycle(self, began):
         self.cycle += 1
-        self.begun, self.p99 = time.monotonic(), []
-        self.end = self.begun + TRAFFIC_S
+        self.p99, self.end = 0, time.monotonic() + TRAFFIC_S
         parts = [threading.Thread(target=self.run_part, args=(part,)) for part in
-                 (self.small, self.new_connections, self.bulk, self.ends_of_all_kinds, self.changes)]
+                 (self.small, self.large, self.short, self.ends_of_all_kinds, self.changes)]
         for part in parts:
             part.start()
         for part in parts:
             part.join()
+        self.run_part(self.full_speed)
         time.sleep(REST_S)
         self.lane.check_alive()
         now = time.monotonic() - began
-        self.samples.append((now, {name: footprint(pid) for name, pid in self.pids.items()}, statistics.median(self.p99 or [0])))
+        self.samples.append((now, {name: footprint(pid) for name, pid in self.pids.items()}, self.p99))
 
     def run(self, minutes, objects, say):
         self.objects, self.cpus = objects, measure.processors("two")
@@ -166,7 +171,7 @@ class Soak:
         good, lines = not self.problems, list(self.problems)
         lines.append("%d cycles, of which %d count; %d requests, %d connections, %.1f GiB, %d idle, refused or cut" % (
             len(self.samples), len(measured), self.done["requests"], self.done["connections"],
-            self.done["bytes"] / measure.GIB, self.done["cut"]))
+            self.done["bytes"] / measure.GIB, self.done["ends"]))
         for name in self.names:
             descriptors = slope([(t, prints[name][0]) for t, prints, _ in measured])
             memory = slope([(t, prints[name][1]) for t, prints, _ in measured])

@@ -187,7 +187,7 @@ TEST_CASE("connections and tunnels held for ever: a peer has so many and no more
   }
   CHECK(battle.counted(LimitReason::kIdentityConnections) == 4);
   CHECK(battle.counted(LimitReason::kSourceTunnels) == 60);
-  CHECK(battle.mesh.b.worker.descriptors().used() == 1 + 8 + 100);
+  CHECK(battle.mesh.b.worker.descriptors().used() == 2 + 8 + 100);
   CHECK(battle.honest_work() <= battle.alone * 3 / 2);
   battle.finish();
 }

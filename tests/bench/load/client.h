@@ -22,7 +22,7 @@ struct Job {
   std::uint64_t bytes = 1u << 20;  // all connections of a transfer together
   std::size_t size = 1;            // of one message
   std::uint64_t count = 1;         // round trips or connections, all together
-  double rate = 0;                 // round trips a second, all together; 0: each begins when the one before has ended
+  double rate = 0;                 // round trips or connections a second, all together; 0: each begins when one has ended
   double limit_s = 60;             // after this no new work begins
   std::function<void(const std::string& line)> report_and_wait;
 };
@@ -32,7 +32,7 @@ int send_up(const Job& job);     // clients write, the server counts and checks
 int fetch_down(const Job& job);  // the server writes, clients count and check
 int check(const Job& job);       // one echoed transfer, odd write sizes, half close, every byte compared
 int ping(const Job& job);        // round trips over open connections, at `rate`: one that has to wait began when it was due
-int churn(const Job& job);       // connect, one round trip, close; `connections` at a time
+int churn(const Job& job);       // connect, one round trip, close; `connections` at a time, at `rate` at most
 int idle(const Job& job);        // hold connections open, then see whether each still answers
 
 }  // namespace weft::load

@@ -15,14 +15,14 @@ namespace weft::load {
 namespace {
 
 constexpr int kPollMs = 500;       // how often the limit is looked at when nothing happens
-constexpr int kPacedPollMs = 1;    // the clock of paced round trips
+constexpr int kPacedPollMs = 1;    // the clock of what is paced
 constexpr int kWarmUpRounds = 20;  // per connection, before the clock starts
 constexpr double kGraceS = 10;     // for work that has begun when the limit is reached
 
 struct Caller {
   int fd = -1;
   std::uint64_t begin = 0;
-  std::uint64_t due = 0;  // of a paced round trip
+  std::uint64_t due = 0;  // when paced
   std::size_t received = 0;
   bool connecting = false;
   bool waits = false;  // for its due time
@@ -48,6 +48,11 @@ std::string done(Latencies& latencies, double seconds, std::size_t errors) {
   std::snprintf(text, sizeof text, R"({"state":"done","count":%zu,"errors":%zu,"seconds":%.6f,"per_second":%.2f,)",
                 latencies.count(), errors, seconds, static_cast<double>(latencies.count()) / seconds);
   return text + latencies.describe() + "}";
+}
+
+// Of one connection's round trips, in nanoseconds; 0 when they are not paced.
+std::uint64_t pause_between(const Job& job) {
+  return job.rate > 0 ? static_cast<std::uint64_t>(1e9 / job.rate * static_cast<double>(job.connections)) : 0;
 }
 
 double since(std::uint64_t begin) { return static_cast<double>(now_ns() - begin) / 1e9; }
@@ -76,7 +81,7 @@ int ping(const Job& job) {
   std::uint64_t started = 0;
   std::size_t active = 0;
   const auto begin = now_ns();
-  const auto pause = job.rate > 0 ? static_cast<std::uint64_t>(1e9 / job.rate * static_cast<double>(job.connections)) : 0;
+  const auto pause = pause_between(job);
   const auto may_start = [&] { return started < job.count && since(begin) <= job.limit_s; };
   const auto start = [&](Caller& caller) {
     if (!may_start()) return;
@@ -152,10 +157,16 @@ int churn(const Job& job) {
   std::uint64_t started = 0;
   std::size_t errors = first < 0, active = 0;
   const auto begin = now_ns();
+  const auto pause = pause_between(job);
+  const auto may_start = [&] { return started < job.count && since(begin) <= job.limit_s; };
   const auto start = [&](Caller& caller) {
-    if (started >= job.count || since(begin) > job.limit_s) return;
+    if (!may_start()) return;
+    const auto now = now_ns();
+    const auto due = caller.due;
+    const bool waits = pause > 0 && now < due;
+    caller = {.begin = now, .due = due, .connecting = !waits, .waits = waits};
+    if (waits) return;
     ++started;
-    caller = {.begin = now_ns(), .connecting = true};
     caller.fd = begin_connect(job.server);
     if (caller.fd < 0) {
       ++errors;
@@ -171,11 +182,19 @@ int churn(const Job& job) {
       latencies.add(now_ns() - caller.begin);
     else
       ++errors;
+    const bool late = pause > 0 && (caller.due += pause) < now_ns();  // as above
     start(caller);
+    if (late) caller.begin = caller.due;
   };
-  for (auto& caller : callers) start(caller);
-  while (active > 0 && since(begin) < job.limit_s + kGraceS) {
-    for (const auto& event : poller.wait(kPollMs)) {
+  std::uint64_t offset = 0;
+  for (auto& caller : callers) {
+    caller.due = begin + offset;
+    offset += pause / job.connections;
+    start(caller);
+  }
+  const auto go_on = [&] { return active > 0 || (pause > 0 && errors == 0 && may_start()); };
+  while (go_on() && since(begin) < job.limit_s + kGraceS) {
+    for (const auto& event : poller.wait(pause > 0 ? kPacedPollMs : kPollMs)) {
       auto& caller = *static_cast<Caller*>(event.data.ptr);
       if (caller.connecting) {
         caller.connecting = false;
@@ -196,6 +215,10 @@ int churn(const Job& job) {
       }
       caller.received += size;
       if (caller.received == expected.size()) finish(caller, true);
+    }
+    if (pause == 0) continue;
+    for (auto& caller : callers) {
+      if (caller.waits) start(caller);
     }
   }
   errors += active;
