@@ -59,7 +59,8 @@ class Connections {
   bool unjudged(std::uint64_t judgement) { return !inbound_.empty() && inbound_.front().judged_by != judgement; }
   // Judges up to `max` of these by calling `allowed`, and stops those it returns false for. Returns how many were stopped.
   // Between two calls connections may come and go, and the judgement may move on.
-  std::size_t recheck(std::uint64_t judgement, std::size_t max, const std::function<bool(const InboundConnection&)>& allowed);
+  std::size_t recheck(std::uint64_t judgement, std::size_t max,
+                      const std::function<bool(const InboundConnection&)>& allowed);
 
   std::vector<ConnectionRow> inbound_rows();
   std::vector<ConnectionRow> outbound_rows();

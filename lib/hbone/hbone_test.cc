@@ -121,7 +121,7 @@ struct World {
   http2::Settings server_settings;
   StopSource drain;
   bool refuse = false;
-  bool dead = false;  // what is dialled has already ended
+  bool dead = false;                                          // what is dialled has already ended
   const std::shared_ptr<int> hold = std::make_shared<int>();  // one owner more for each connection
   int dials = 0, dialing = 0, dialing_most = 0;
   Pool pool;
