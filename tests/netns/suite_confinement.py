@@ -22,12 +22,16 @@ def bits(capabilities):
 
 
 def statuses(process):
-    """{thread: {key: text}} of a running process."""
+    """{thread: {key: text}} of a running process, its first thread among them."""
     found = {}
     for thread in os.listdir("/proc/%d/task" % process.pid):
-        with open("/proc/%d/task/%s/status" % (process.pid, thread)) as handle:
-            fields = dict(line.rstrip("\n").split(":\t", 1) for line in handle if ":\t" in line)
+        try:
+            with open("/proc/%d/task/%s/status" % (process.pid, thread)) as handle:
+                fields = dict(line.rstrip("\n").split(":\t", 1) for line in handle if ":\t" in line)
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended meanwhile
         found["%s %s" % (fields["Name"], thread)] = fields
+    expect(any(name.endswith(" %d" % process.pid) for name in found), "process %d has ended" % process.pid)
     return found
 
 
