@@ -18,7 +18,7 @@ KEPT = LIMIT // 4       # SECURITY.md: for ztunnel itself
 FOR_PODS = LIMIT - KEPT
 SHARE_PERCENT = 60      # so that two pods can have everything
 SHARE = FOR_PODS * SHARE_PERCENT // 100
-EACH = 2                # descriptors of one outgoing connection
+TUNNELS = -(-SHARE // 100)  # connections that carry those of one pod, and are its descriptors as well
 MORE_MAX = 12           # pooled tunnels that were not there before
 PAGES = ((programs.ZTUNNEL_READY, "/healthz/ready"), (programs.ZTUNNEL_STATS, "/metrics"),
          (programs.ZTUNNEL_ADMIN, "/config_dump"), (programs.ZTUNNEL_ADMIN, "/status"))
@@ -104,15 +104,16 @@ def shares(mesh):
         near, far = wire.connect(mesh, "staging/tester", "production/httpbin")
         with near, far:
             before = footprint(ztunnel)[0]
-            first, refused = open_many(mesh, "production/client", address, SHARE // EACH + 20)
-            expect(len(first) == SHARE // EACH, "the first pod has %d connections, its share is %d" % (len(first), SHARE // EACH))
+            first, refused = open_many(mesh, "production/client", address, SHARE + 20)
+            expect(len(first) == SHARE - TUNNELS, "the first pod has %d connections, its share is %d with %d for tunnels" % (
+                len(first), SHARE, TUNNELS))
             expect(exceeded(mesh, node, "pod_descriptors") == refused, "not every refusal is counted")
             works(near, far)
             pages_answer(mesh, node)
             mesh.eventually("staging/tester", "http://httpbin.production/", 200)  # the node has more
 
-            second, refused = open_many(mesh, web_on(mesh, node), address, SHARE // EACH)
-            expect(0 < len(second) < SHARE // EACH, "the second pod has %d connections" % len(second))
+            second, refused = open_many(mesh, web_on(mesh, node), address, SHARE)
+            expect(0 < len(second) < SHARE - TUNNELS, "the second pod has %d connections" % len(second))
             expect(exceeded(mesh, node, "descriptors") == refused, "not every refusal is counted")
             expect(mesh.ask("staging/tester", "http://httpbin.production/")["outcome"] == "closed", "there was one more")
             works(near, far)
@@ -125,9 +126,9 @@ def shares(mesh):
             mesh.eventually("production/client", "http://httpbin.production/", 200)
             works(near, far)
             wait_for("descriptors to be back", lambda: footprint(ztunnel)[0] <= before + MORE_MAX, 20)
-            again, refused = open_many(mesh, "production/client", address, SHARE // EACH)
+            again, refused = open_many(mesh, "production/client", address, SHARE)
             close_all(again)
-            expect(refused <= 1, "the share did not come back: %d of %d refused" % (refused, SHARE // EACH))
+            expect(refused <= TUNNELS + 1, "the share did not come back: %d of %d refused" % (refused, SHARE))
     return "%d of %d descriptors: %d connections of one pod, %d of another, none of a third" % (
         most, LIMIT, len(first), len(second))
 
