@@ -6,12 +6,15 @@
 
 namespace weft::runtime {
 
-// Looks every kTrimInterval and trims (malloc_trim(3)) when much is resident and free: it holds the arenas' locks for a
-// moment, so never for little. Thread: the loop's; all arenas are trimmed.
+// Looks every kTrimInterval and trims (malloc_trim(3)) when more is resident and free than was left by the last time: it
+// holds the arenas' locks while it walks through what is free, so the more is in use the more there must be to win.
+// Thread: the loop's; all arenas are trimmed.
 class MemoryTrimmer {
  public:
   static constexpr Duration kTrimInterval = std::chrono::seconds(10);
-  static constexpr std::size_t kKeptMin = 8u << 20;  // bytes resident and unused, below which nothing is done
+  // Bytes resident and unused, below which nothing is done: so many, and this part of what is in use.
+  static constexpr std::size_t kKeptMin = 256u << 10;
+  static constexpr std::size_t kKeptPart = 32;
 
   explicit MemoryTrimmer(Loop& loop);
 

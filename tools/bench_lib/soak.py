@@ -18,7 +18,7 @@ from . import cli, measure
 from .lanes import CLIENT, Weft
 
 WARM_UP_S = 300          # caches, pools and malloc's arenas fill
-TRAFFIC_S, REST_S = 20, 5
+TRAFFIC_S, REST_S = 20, 12  # at rest for longer than ztunnel takes to give back what it no longer needs
 # Everything beside the small requests has its rate too: with full processors their latency would be the scheduler's, and
 # no drift of ours could be seen in it. What goes as fast as it can comes after them.
 SMALL = {"connections": 16, "size": 256, "rate": 2000}
