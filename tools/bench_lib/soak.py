@@ -1,5 +1,7 @@
 """tools/soak: a mesh under mixed traffic, in cycles that each end with a rest. At every rest the programs' descriptors and private
-memory are read: what grows from rest to rest leaks. Latency is that of small requests while everything else goes on."""
+memory are read: what grows from rest to rest leaks. Latency is that of small requests while everything else goes on; a machine
+that others use as well changes more in half an hour than we may, so in the end it is compared with that of programs just
+started, in turns."""
 import os
 import re
 import signal
@@ -26,10 +28,11 @@ LARGE = {"connections": 2, "size": 128 << 10, "rate": 200}
 SHORT = {"connections": 8, "size": 64, "rate": 200}
 FULL_SPEED_BYTES = 256 << 20
 ROUNDS_MAX = 10 ** 6     # more than a cycle has
+COMPARED, COMPARED_S = 15, 10  # times that old and new programs take turns, and for how long each
 # What a soak may show after the warm-up.
 MEMORY_SLOPE_MAX = 200   # bytes a second
 DESCRIPTOR_SLOPE_MAX = 1 / 3600
-P99_DRIFT_MAX = 0.10
+P99_DRIFT_MAX = 0.10     # of old programs against new ones
 JUDGED_S = 600           # less time after the warm-up proves nothing
 ENDS = 200               # of each kind a cycle
 POLICY = ("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: soak, namespace: bench}\n"
@@ -45,19 +48,20 @@ def slope(points):
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / below if below else 0.0
 
 
-def drift(values):
-    """By how much the median of the last third is above that of the first."""
-    third = len(values) // 3
-    if not third:
-        return 0.0
-    first = statistics.median(values[:third])
-    return statistics.median(values[-third:]) / first - 1 if first else 0.0
+def drift(before, after):
+    """By how much the median of some values is above that of others."""
+    return statistics.median(after) / statistics.median(before) - 1 if before and after and all(before) else 0.0
 
 
 def footprint(pid):
     with open("/proc/%d/status" % pid) as handle:
         anonymous = int(re.search(r"RssAnon:\s+(\d+)", handle.read()).group(1)) * 1024
     return len(os.listdir("/proc/%d/fd" % pid)), anonymous
+
+
+class New(Weft):
+    """Programs that have nothing behind them."""
+    name = "weft-new"
 
 
 class Soak:
@@ -68,8 +72,9 @@ class Soak:
         self.pids = {name: lane.lab.process(name).pid for name in self.names}
         self.samples = []  # (seconds, {name: (descriptors, bytes)}, p99 in us)
         self.done = {"requests": 0, "connections": 0, "bytes": 0, "ends": 0}
+        self.p99s = ([], [])  # of new programs and of these, in turns
         self.problems = []
-        self.objects = None
+        self.objects, self.cpus = dict(lane.objects), measure.processors("two")
         self.cycle = 0
 
     # -------------------------------------------------------------- traffic
@@ -139,23 +144,37 @@ class Soak:
         except (LabError, OSError) as problem:
             self.problems.append("%s: %s" % (part.__name__, problem))
 
-    def run_cycle(self, began):
+    def run_mixed(self, seconds):
+        """Everything at its rate; the p99 of the small requests."""
         self.cycle += 1
-        self.p99, self.end = 0, time.monotonic() + TRAFFIC_S
+        self.p99, self.end = 0, time.monotonic() + seconds
         parts = [threading.Thread(target=self.run_part, args=(part,)) for part in
                  (self.small, self.large, self.short, self.ends_of_all_kinds, self.changes)]
         for part in parts:
             part.start()
         for part in parts:
             part.join()
+        return self.p99
+
+    def run_cycle(self, began):
+        p99 = self.run_mixed(TRAFFIC_S)
         self.run_part(self.full_speed)
         time.sleep(REST_S)
         self.lane.check_alive()
         now = time.monotonic() - began
-        self.samples.append((now, {name: footprint(pid) for name, pid in self.pids.items()}, self.p99))
+        self.samples.append((now, {name: footprint(pid) for name, pid in self.pids.items()}, p99))
 
-    def run(self, minutes, objects, say):
-        self.objects, self.cpus = objects, measure.processors("two")
+    def compare(self, other, say):
+        """Takes turns with programs that were just started."""
+        other.run_mixed(COMPARED_S)  # its pools and certificates are there
+        for _ in range(COMPARED):
+            for soak, p99s in zip((other, self), self.p99s):
+                if not self.problems:
+                    p99s.append(soak.run_mixed(COMPARED_S))
+                self.problems += soak.problems if soak is other else []
+        say("p99 of new programs %s, of these %s us" % tuple([int(p99) for p99 in p99s] for p99s in self.p99s))
+
+    def run(self, minutes, say):
         began = time.monotonic()
         while time.monotonic() - began < minutes * 60 and not self.problems:
             self.run_cycle(began)
@@ -164,10 +183,12 @@ class Soak:
                 name.replace(" on ", "@").replace("node-", ""), prints[name][0], prints[name][1] / 2 ** 20)
                 for name in self.names if name.startswith("ztunnel")), p99))
 
+    def is_long_enough(self):
+        return bool(self.samples) and self.samples[-1][0] >= WARM_UP_S + JUDGED_S
+
     def report(self):
         """(lines, whether it is as it must be; None when it was too short to say)."""
         measured = [s for s in self.samples if s[0] > WARM_UP_S] or self.samples[len(self.samples) // 2:]
-        long_enough = self.samples and self.samples[-1][0] >= WARM_UP_S + JUDGED_S
         good, lines = not self.problems, list(self.problems)
         lines.append("%d cycles, of which %d count; %d requests, %d connections, %.1f GiB, %d idle, refused or cut" % (
             len(self.samples), len(measured), self.done["requests"], self.done["connections"],
@@ -178,15 +199,21 @@ class Soak:
             good = good and abs(descriptors) <= DESCRIPTOR_SLOPE_MAX and memory < MEMORY_SLOPE_MAX
             lines.append("%-22s descriptors %+.2f an hour, RssAnon %+.0f B/s (%.1f MiB)" % (
                 name, descriptors * 3600, memory, measured[-1][1][name][1] / 2 ** 20))
-        moved = drift([p99 for _, _, p99 in measured])
+        moved, p99s = drift(*self.p99s), [p99 for _, _, p99 in measured]
         good = good and moved < P99_DRIFT_MAX
-        lines.append("p99 of small requests %d us, drift %+.1f %%" % (measured[-1][2], moved * 100))
-        return lines, good if long_enough or self.problems else None
+        third = len(p99s) // 3
+        lines.append("p99 of small requests %d us, drift against new programs %+.1f %%; on this machine %+.1f %% meanwhile" % (
+            p99s[-1], moved * 100, drift(p99s[:third], p99s[len(p99s) - third:]) * 100))
+        return lines, good if self.is_long_enough() or self.problems else None
+
+
+def say(text):
+    print(text, flush=True)
 
 
 def parse(argv):
     parser = cli.Parser(prog="tools/soak", description=__doc__)
-    parser.add_argument("--minutes", type=cli.positive, default=30, help="how long (default: 30)")
+    parser.add_argument("--minutes", type=cli.positive, default=30, help="how long, less the comparison (default: 30)")
     parser.add_argument("--build", default=os.path.join(REPOSITORY, "build"), metavar="DIR", help="(default: build)")
     parser.add_argument("--workers", type=cli.count, default=2, help="worker threads of each ztunnel (default: 2)")
     parser.set_defaults(log=True)
@@ -205,13 +232,17 @@ def main(argv):
         if not settings.load:
             raise LabError("the load generator is not built", "ninja -C build tests/bench/load")
         measure.descriptors()
-        lane = Weft(settings)
+        lane, new = Weft(settings), New(settings)
         try:
             lane.start()
             soak = Soak(lane)
-            soak.run(settings.minutes, dict(lane.objects), lambda text: print(text, flush=True))
+            soak.run(settings.minutes, say)
+            if soak.is_long_enough() and not soak.problems:
+                new.start()
+                soak.compare(Soak(new), say)
         finally:
             lane.stop()
+            new.stop()
     except LabError as problem:
         print("tools/soak: %s" % problem, file=sys.stderr)
         return 1
