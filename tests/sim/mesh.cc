@@ -10,6 +10,8 @@ namespace {
 constexpr Duration kPluginPatience = std::chrono::seconds(5);
 constexpr Duration kRetry = std::chrono::seconds(1);
 constexpr std::size_t kAuthorityMachine = 2;
+// Of one moment: a whole seed has some thousand steps. What goes on beyond this goes on for ever.
+constexpr std::size_t kStepsAtOnceMax = 20'000;
 
 IpAddress ip(const std::string& text) { return IpAddress::parse(text).value(); }
 
@@ -74,7 +76,8 @@ void Mesh::tend() {
     if (slot.current && slot.current->ended()) {
       watch_.say(slot.current->name() + " ended");
       slot.current.reset();
-      if (slot.start_at < world_.clock().monotonic()) slot.start_at = world_.clock().monotonic() + kRetry;
+      // At this very moment it began, perhaps, and could not start.
+      if (slot.start_at <= world_.clock().monotonic()) slot.start_at = world_.clock().monotonic() + kRetry;
       world_.at(slot.start_at, [] {});
     }
     if (slot.current || !slot.wanted || !running_ || world_.clock().monotonic() < slot.start_at) continue;
@@ -91,6 +94,10 @@ void Mesh::tend() {
 bool Mesh::step() {
   tend();
   const bool moved = world_.step();
+  const auto now = world_.clock().monotonic();
+  steps_at_once_ = now == stepped_at_ ? steps_at_once_ + 1 : 0;
+  stepped_at_ = now;
+  if (steps_at_once_ == kStepsAtOnceMax) watch_.fail("no time passes any more: something is busy with itself");
   return moved && watch_.failure().empty();
 }
 

@@ -95,6 +95,8 @@ class Mesh {
   sim::SimLoop& runtime_loop_;
   Scope runtime_;
   bool running_ = false;
+  MonotonicTime stepped_at_{};
+  std::size_t steps_at_once_ = 0;  // at the same moment
 };
 
 }  // namespace weft::simulation
