@@ -112,7 +112,7 @@ Task<void> Traffic::answer(io::Accepted accepted, std::size_t pod, std::uint16_t
     BufferChain greeting(Buffer::copy_of(content(tag, 0, 3 * kBlock)));
     watch_.sending(tag).sent += greeting.size();
     auto written = co_await stream.write(std::move(greeting));
-    if (!written) co_return;
+    if (!written) co_return stream.abort(io::AbortReason::kReset);  // a part of it may be on its way
   }
   bool matched = false;
   bool ended = false;
@@ -184,7 +184,7 @@ Task<void> Traffic::call(sim::Host& host, SocketAddress server, Call plan, CallO
     watch_.sending(tag).sent += piece;
     BufferChain data(Buffer::copy_of(content(tag, 0, piece)));
     auto written = co_await stream->write(std::move(data));
-    (void)written;
+    if (!written) co_return stream->abort(io::AbortReason::kReset);  // as in send()
     auto slept = co_await sleep_for(loop_, plan.pause, {});
     (void)slept;
     if (plan.style == Style::kReset) {
