@@ -12,6 +12,7 @@ from .shell import LabError, Process, in_netns, netns_path, stop_all, tail, wait
 BETWEEN_NODES = tuple(("fabric", "to-" + node) for node in fabric.NODES)
 WITHIN_NODES = tuple((node, fabric.POD_BRIDGE) for node in fabric.NODES)
 START_LIMIT_S = 20
+BUFFER_KIB = 65536  # packets that wait while others have the processors: a transfer's for some tenths of a second
 
 
 class Capture:
@@ -24,7 +25,7 @@ class Capture:
             log = path[:-5] + ".tcpdump.log"
             process = Process.start("tcpdump on %s of %s" % (port, part), [
                 "nsenter", "--net=" + netns_path(lab.prefix + part), "--", "tcpdump", "-i", port, "-n", "-U", "-s", "0",
-                "-B", "16384", "--immediate-mode", "-Z", "root", "-w", path], log)
+                "-B", str(BUFFER_KIB), "--immediate-mode", "-Z", "root", "-w", path], log)
             lab.keep(process)
             self.processes.append(process)
             self.files[(part, port)] = path
