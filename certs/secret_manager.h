@@ -54,7 +54,8 @@ class SecretManager {
   SecretManager& operator=(const SecretManager&) = delete;
   ~SecretManager();
 
-  // The secret of `identity`, asked for now if it is new. kRealTime when a connection waits, kWarmup for a pod just seen.
+  // The secret of `identity`, asked for at once if it is new. kRealTime when a connection waits, kWarmup for a pod just
+  // seen.
   SecretPtr request(const model::Identity& identity, Priority priority);
   // Nobody needs it any more: pending work is dropped, holders see "the identity is no longer needed".
   void forget(const model::Identity& identity);

@@ -26,7 +26,7 @@ enum class ErrorCode {
   kDenied,           // an authorization policy says no
   kLimit,            // a bound of ours was reached
   kUnavailable,      // a dependency cannot answer now; worth a retry
-  kUnsupported,      // known but not implemented by the kernel, library or peer
+  kUnsupported,      // known, but the kernel, library or peer cannot do it
   kIo,               // any other operating-system error
   kInternal,         // our own fault
 };

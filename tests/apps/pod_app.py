@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The application of a lab pod: an HTTP server that answers as JSON who it is, what it received and who called.
 
-    /slow            waits two seconds
+    /held            answers nothing until the caller is gone
     /status/NNN      answers with that status
     /bytes/N         answers N bytes (at most 64 MiB)
     /call/NAME/PATH  asks http://NAME/PATH itself, handing on user-type and authorization, and adds that answer
@@ -14,7 +14,6 @@ import os
 import socket
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 WHO = {key: os.environ.get(key.upper(), "") for key in ("service", "version", "pod_name", "pod_namespace")}
@@ -37,15 +36,22 @@ class Handler(BaseHTTPRequestHandler):
                  "headers": {k.lower(): v for k, v in self.headers.items()}, "received": len(body),
                  "peer": self.client_address[0].removeprefix("::ffff:"), "peer_port": self.client_address[1]}
         path = self.path.split("?")[0]
-        if path == "/slow":
-            time.sleep(2)
-        elif path.startswith("/status/") and path[8:].isdigit() and 200 <= int(path[8:]) <= 599:
+        if path == "/held":
+            return self.hold()
+        if path.startswith("/status/") and path[8:].isdigit() and 200 <= int(path[8:]) <= 599:
             status = int(path[8:])
         elif path.startswith("/bytes/") and path[7:].isdigit():
             return self.send(200, b"x" * min(int(path[7:]), BYTES_MAX), "application/octet-stream")
         elif path.startswith("/call/"):
             status, reply["answer"] = self.call(path[6:])
         self.send(status, (json.dumps(reply) + "\n").encode(), "application/json")
+
+    def hold(self):
+        self.close_connection = True
+        try:
+            self.rfile.read(1)
+        except OSError:
+            pass  # gone by a reset
 
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = do_HEAD = answer
 

@@ -39,6 +39,7 @@ class SoakTest(unittest.TestCase):
 
     def test_what_slows_down_is_found_by_new_programs_beside_it_not_by_the_machine(self):
         self.assertIs(verdict(old=(1200, 990, 1000)), False)
+        self.assertIs(verdict(old=()), False)
         self.assertIs(verdict(p99=lambda s: 900 + s), True)
 
     def test_trouble_on_the_way_fails_however_short_the_run(self):

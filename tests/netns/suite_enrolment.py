@@ -67,7 +67,7 @@ def leave_with_connections(mesh):
     open_ones = [mesh.connect("production/client", *to) for to in ((mesh.ips("production/httpbin")[0], 8080), (vip, 80))]
     for connection in open_ones:
         expect("200" in get(connection), "a connection does not work before")
-        connection.sendall(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n")
+        connection.sendall(b"GET /held HTTP/1.1\r\nhost: x\r\n\r\n")
     mesh.label("production", None)
     for connection in open_ones:
         connection.settimeout(20)

@@ -168,10 +168,11 @@ class Soak:
         """Takes turns with programs that were just started."""
         other.run_mixed(COMPARED_S)  # its pools and certificates are there
         for _ in range(COMPARED):
+            if self.problems or other.problems:
+                break
             for soak, p99s in zip((other, self), self.p99s):
-                if not self.problems:
-                    p99s.append(soak.run_mixed(COMPARED_S))
-                self.problems += soak.problems if soak is other else []
+                p99s.append(soak.run_mixed(COMPARED_S))
+        self.problems += other.problems
         say("p99 of new programs %s, of these %s us" % tuple([int(p99) for p99 in p99s] for p99s in self.p99s))
 
     def run(self, minutes, say):
@@ -200,15 +201,11 @@ class Soak:
             lines.append("%-22s descriptors %+.2f an hour, RssAnon %+.0f B/s (%.1f MiB)" % (
                 name, descriptors * 3600, memory, measured[-1][1][name][1] / 2 ** 20))
         moved, p99s = drift(*self.p99s), [p99 for _, _, p99 in measured]
-        good = good and moved < P99_DRIFT_MAX
+        good = good and all(self.p99s) and moved < P99_DRIFT_MAX
         third = len(p99s) // 3
         lines.append("p99 of small requests %d us, drift against new programs %+.1f %%; on this machine %+.1f %% meanwhile" % (
             p99s[-1], moved * 100, drift(p99s[:third], p99s[len(p99s) - third:]) * 100))
         return lines, good if self.is_long_enough() or self.problems else None
-
-
-def say(text):
-    print(text, flush=True)
 
 
 def parse(argv):
@@ -236,10 +233,10 @@ def main(argv):
         try:
             lane.start()
             soak = Soak(lane)
-            soak.run(settings.minutes, say)
+            soak.run(settings.minutes, cli.say)
             if soak.is_long_enough() and not soak.problems:
                 new.start()
-                soak.compare(Soak(new), say)
+                soak.compare(Soak(new), cli.say)
         finally:
             lane.stop()
             new.stop()

@@ -26,6 +26,7 @@ struct Caller {
   std::size_t received = 0;
   bool connecting = false;
   bool waits = false;  // for its due time
+  bool usable = true;
 };
 
 std::vector<Caller> open_echoes(const Job& job) {
@@ -50,12 +51,58 @@ std::string done(Latencies& latencies, double seconds, std::size_t errors) {
   return text + latencies.describe() + "}";
 }
 
-// Of one connection's round trips, in nanoseconds; 0 when they are not paced.
-std::uint64_t pause_between(const Job& job) {
-  return job.rate > 0 ? static_cast<std::uint64_t>(1e9 / job.rate * static_cast<double>(job.connections)) : 0;
-}
+// When work begins: at `rate`, or as soon as what was before has ended, until `count` or `limit_s` is reached. `start`
+// begins a caller's work if take_turn() lets it.
+class Pacing {
+ public:
+  explicit Pacing(const Job& job)
+      : job_(job),
+        pause_(job.rate > 0 ? static_cast<std::uint64_t>(1e9 / job.rate * static_cast<double>(job.connections)) : 0),
+        begin_(now_ns()) {}
 
-double since(std::uint64_t begin) { return static_cast<double>(now_ns() - begin) / 1e9; }
+  double seconds() const { return static_cast<double>(now_ns() - begin_) / 1e9; }
+  int poll_ms() const { return pause_ > 0 ? kPacedPollMs : kPollMs; }
+  bool goes_on(std::size_t active, std::size_t errors) const {
+    return (active > 0 || (pause_ > 0 && errors == 0 && may_begin())) && seconds() < job_.limit_s + kGraceS;
+  }
+
+  bool take_turn(Caller& caller) {
+    if (!may_begin()) return false;
+    const auto now = now_ns();
+    caller.waits = now < caller.due;
+    if (caller.waits) return false;
+    ++started_;
+    caller.begin = now;
+    return true;
+  }
+  void begin_all(std::vector<Caller>& callers, const auto& start) const {
+    auto due = pause_ > 0 ? begin_ : 0;
+    for (auto& caller : callers) {
+      caller.due = due;
+      due += pause_ / job_.connections;
+      start(caller);
+    }
+  }
+  // Its work has ended. What should have begun meanwhile began when it was due.
+  void begin_next(Caller& caller, const auto& start) const {
+    const bool late = pause_ > 0 && (caller.due += pause_) < now_ns();
+    start(caller);
+    if (late) caller.begin = caller.due;
+  }
+  void begin_due(std::vector<Caller>& callers, const auto& start) const {
+    for (auto& caller : callers) {
+      if (caller.waits) start(caller);
+    }
+  }
+
+ private:
+  bool may_begin() const { return started_ < job_.count && seconds() <= job_.limit_s; }
+
+  const Job& job_;
+  const std::uint64_t pause_;  // between two of one caller, in nanoseconds; 0 when nothing is paced
+  const std::uint64_t begin_;
+  std::uint64_t started_ = 0;
+};
 
 }  // namespace
 
@@ -70,41 +117,25 @@ int ping(const Job& job) {
     bool good = caller.fd >= 0;
     for (int i = 0; good && i < kWarmUpRounds; ++i) good = exchange_once(caller.fd, message, buffer, job.size);
     errors += !good;
-    if (good)
-      poller.add(caller.fd, EPOLLIN, &caller);
-    else
-      caller.begin = UINT64_MAX;
+    caller.usable = good;
+    if (good) poller.add(caller.fd, EPOLLIN, &caller);
   }
   job.report_and_wait(ready(job.connections - errors, errors));
 
   Latencies latencies(job.count);
-  std::uint64_t started = 0;
   std::size_t active = 0;
-  const auto begin = now_ns();
-  const auto pause = pause_between(job);
-  const auto may_start = [&] { return started < job.count && since(begin) <= job.limit_s; };
+  Pacing pacing(job);
   const auto start = [&](Caller& caller) {
-    if (!may_start()) return;
-    const auto now = now_ns();
-    caller.waits = pause > 0 && now < caller.due;
-    if (caller.waits) return;
-    ++started;
+    if (!caller.usable || !pacing.take_turn(caller)) return;
     caller.received = 0;
-    caller.begin = now;
     if (send_some(caller.fd, message, job.size) == static_cast<std::ptrdiff_t>(job.size))
       ++active;
     else
       ++errors;
   };
-  std::uint64_t offset = 0;
-  for (auto& caller : callers) {
-    caller.due = begin + offset;
-    offset += pause / job.connections;
-    if (caller.begin != UINT64_MAX) start(caller);
-  }
-  const auto go_on = [&] { return active > 0 || (pause > 0 && errors == 0 && may_start()); };
-  while (go_on() && since(begin) < job.limit_s + kGraceS) {
-    for (const auto& event : poller.wait(pause > 0 ? kPacedPollMs : kPollMs)) {
+  pacing.begin_all(callers, start);
+  while (pacing.goes_on(active, errors)) {
+    for (const auto& event : poller.wait(pacing.poll_ms())) {
       auto& caller = *static_cast<Caller*>(event.data.ptr);
       const auto got = receive_some(caller.fd, buffer);
       if (got == kAgain) continue;
@@ -120,18 +151,12 @@ int ping(const Job& job) {
       if (caller.received < job.size) continue;
       latencies.add(now_ns() - caller.begin);
       --active;
-      // What should have begun meanwhile began when it was due.
-      const bool late = pause > 0 && (caller.due += pause) < now_ns();
-      start(caller);
-      if (late) caller.begin = caller.due;
+      pacing.begin_next(caller, start);
     }
-    if (pause == 0) continue;
-    for (auto& caller : callers) {
-      if (caller.waits) start(caller);
-    }
+    pacing.begin_due(callers, start);
   }
   errors += active;
-  job.report_and_wait(done(latencies, since(begin), errors));
+  job.report_and_wait(done(latencies, pacing.seconds(), errors));
   for (const auto& caller : callers) {
     if (caller.fd >= 0) ::close(caller.fd);
   }
@@ -154,19 +179,12 @@ int churn(const Job& job) {
   Poller poller;
   Latencies latencies(job.count);
   std::vector<Caller> callers(job.connections);
-  std::uint64_t started = 0;
   std::size_t errors = first < 0, active = 0;
-  const auto begin = now_ns();
-  const auto pause = pause_between(job);
-  const auto may_start = [&] { return started < job.count && since(begin) <= job.limit_s; };
+  Pacing pacing(job);
   const auto start = [&](Caller& caller) {
-    if (!may_start()) return;
-    const auto now = now_ns();
-    const auto due = caller.due;
-    const bool waits = pause > 0 && now < due;
-    caller = {.begin = now, .due = due, .connecting = !waits, .waits = waits};
-    if (waits) return;
-    ++started;
+    if (!pacing.take_turn(caller)) return;
+    caller.received = 0;
+    caller.connecting = true;
     caller.fd = begin_connect(job.server);
     if (caller.fd < 0) {
       ++errors;
@@ -182,19 +200,11 @@ int churn(const Job& job) {
       latencies.add(now_ns() - caller.begin);
     else
       ++errors;
-    const bool late = pause > 0 && (caller.due += pause) < now_ns();  // as above
-    start(caller);
-    if (late) caller.begin = caller.due;
+    pacing.begin_next(caller, start);
   };
-  std::uint64_t offset = 0;
-  for (auto& caller : callers) {
-    caller.due = begin + offset;
-    offset += pause / job.connections;
-    start(caller);
-  }
-  const auto go_on = [&] { return active > 0 || (pause > 0 && errors == 0 && may_start()); };
-  while (go_on() && since(begin) < job.limit_s + kGraceS) {
-    for (const auto& event : poller.wait(pause > 0 ? kPacedPollMs : kPollMs)) {
+  pacing.begin_all(callers, start);
+  while (pacing.goes_on(active, errors)) {
+    for (const auto& event : poller.wait(pacing.poll_ms())) {
       auto& caller = *static_cast<Caller*>(event.data.ptr);
       if (caller.connecting) {
         caller.connecting = false;
@@ -216,13 +226,10 @@ int churn(const Job& job) {
       caller.received += size;
       if (caller.received == expected.size()) finish(caller, true);
     }
-    if (pause == 0) continue;
-    for (auto& caller : callers) {
-      if (caller.waits) start(caller);
-    }
+    pacing.begin_due(callers, start);
   }
   errors += active;
-  job.report_and_wait(done(latencies, since(begin), errors));
+  job.report_and_wait(done(latencies, pacing.seconds(), errors));
   if (first >= 0) ::close(first);
   return errors ? 2 : 0;
 }
