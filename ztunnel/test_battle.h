@@ -25,7 +25,8 @@ struct Attacker {
   SocketAddress target = kTunnelPort;
   std::string pod = "cart";  // service account of the target
   std::string answers;
-  std::optional<Error> refused;  // by the handshake
+  std::optional<Error> refused;                  // by the handshake
+  std::optional<std::uint64_t> records_per_key;  // none: as many as RFC 8446 allows
   bool connected = false;
   bool over = false;
   std::size_t pieces = 0;  // that were sent
@@ -41,15 +42,18 @@ inline Task<void> attack(Loop& loop, io::Network& network, std::shared_ptr<const
     co_return;
   }
   const tls::Verification verification{tls::MeshServer{{identity_of(out.pod)}}, loop.clock().wall()};
-  auto secured = co_await tls::connect(std::move(*socket), context, verification, stop);
+  auto engine = tls::Engine::create(context, tls::Role::kClient, verification);
+  if (!engine) FAIL(engine.error().message());
+  if (out.records_per_key) (*engine)->set_records_per_key(*out.records_per_key);
+  tls::Stream stream(std::move(*socket), std::move(*engine));
+  StopCallback on_stop(stop, [&stream] { stream.abort(io::AbortReason::kCancel); });
+  auto secured = co_await stream.handshake(nullptr);
   if (!secured) {
     out.refused = secured.error();
     out.over = true;
     co_return;
   }
   out.connected = true;
-  tls::Stream& stream = **secured;
-  StopCallback on_stop(stop, [&stream] { stream.abort(io::AbortReason::kCancel); });
   struct Reader {
     static Task<void> run(tls::Stream& stream, Attacker& out) {
       for (;;) {

@@ -81,12 +81,12 @@ TargetRef decode_target(const Reader& target) {
           target.text("sectionName")};
 }
 
-// A field of the specification that the kind does not know, outside `within`: a word misspelt may have been the one that
-// limits.
+// A field that the kind does not know, outside `within`: a word misspelt, or written beside the specification, may have been
+// the one that limits. Metadata limits nothing.
 bool says_more(const std::vector<Problem>& unknown_fields, std::string_view within) {
   if (unknown_fields.size() >= Problems::kKept) return true;  // the list may have been cut
   return std::any_of(unknown_fields.begin(), unknown_fields.end(), [&](const Problem& problem) {
-    return problem.path.starts_with("spec") && (within.empty() || !problem.path.starts_with(within));
+    return !problem.path.starts_with("metadata") && (within.empty() || !problem.path.starts_with(within));
   });
 }
 
@@ -97,9 +97,9 @@ PeerAuthentication decode_peer_authentication(const Reader& object, const std::v
   auto spec = object.map("spec");
   out.selector = spec.map("selector").text_map("matchLabels");
   out.has_selector = !out.selector.empty();
-  const bool unreadable = spec.failed() || says_more(unknown_fields, "");
-  out.mode = decode_mode(spec.any("mtls"));
   const auto ports = spec.any("portLevelMtls");
+  const bool unreadable = spec.failed() || says_more(unknown_fields, "") || (ports && !ports.value()->is_map());
+  out.mode = decode_mode(spec.any("mtls"));
   out.ports_empty = ports && ports.value()->is_map() && ports.value()->members.empty();
   for (const auto& [key, entry] : spec.entries("portLevelMtls")) {
     // The key is a number; written as text it means the same.

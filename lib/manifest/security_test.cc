@@ -116,3 +116,12 @@ TEST_CASE("a policy whose action or rules cannot be read says so") {
     CHECK(body_of<AuthorizationPolicy>(result).unreadable);
   }
 }
+
+TEST_CASE("a policy's field written beside its specification makes it unreadable, one of its metadata does not") {
+  const auto unreadable = [](const std::string& more) {
+    auto result = yaml("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nspec: {rules: [{}]}\n" + more);
+    return body_of<AuthorizationPolicy>(result).unreadable;
+  };
+  CHECK_FALSE(unreadable("metadata: {name: p, generation: 3, lables: {a: b}}\nstatus: {conditions: []}\n"));
+  CHECK(unreadable("metadata: {name: p}\naction: DENY\n"));
+}

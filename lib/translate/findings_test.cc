@@ -209,8 +209,11 @@ TEST_CASE("a peer authentication that says more than can be read is STRICT") {
   };
   CHECK(let_in("{mtls: {mode: PERMISSIVE}}"));
   CHECK(let_in("{selector: {matchLabels: {app: other}}, mtls: {mode: STRICT}}"));
+  CHECK(let_in("{mtls: {mode: PERMISSIVE}, portLevelMtls: null}\nstatus: {conditions: []}"));
   for (const auto* spec : {"{mtsl: {mode: STRICT}}", "{mtls: {mode: PERMISSIVE}, portLevelMTLS: {8080: {mode: STRICT}}}",
-                           "{selector: {matchlabels: {app: other}}, mtls: {mode: PERMISSIVE}}", "[]", "{selector: [x]}"}) {
+                           "{selector: {matchlabels: {app: other}}, mtls: {mode: PERMISSIVE}}", "[]", "{selector: [x]}",
+                           "{mtls: {mode: PERMISSIVE}, portLevelMtls: [{8080: {mode: STRICT}}]}",
+                           "{mtls: {mode: PERMISSIVE}, portLevelMtls: 8080}", "{}\nmtls: {mode: STRICT}"}) {
     INFO(spec);
     CHECK(!let_in(spec));
   }

@@ -56,12 +56,14 @@ def request(sock, token):
 
 
 def outcome(sock, limit_s=30):
-    """What a connection came to: the first bytes, b"" for an end, None for a reset or nothing at all."""
+    """What a connection came to: the first bytes, b"" for an end, None for a reset. Nothing at all is a failure."""
     sock.settimeout(limit_s)
     try:
         return sock.recv(4096)
-    except (ConnectionError, socket.timeout):
+    except ConnectionError:
         return None
+    except socket.timeout:
+        raise AssertionError("who waited for %d s was neither answered nor told" % limit_s)
 
 
 class Aftermath:

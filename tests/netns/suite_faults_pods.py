@@ -57,15 +57,15 @@ def namespace_deleted(mesh):
         sends, hears = (near, far) if "server" in victim else (far, near)
         sending = Task(send_until_broken, sends)
         wire.receive(hears, 4 * MIB)
-        hears.close()  # its namespace lives as long as a socket of ours
-        # As a runtime that was killed would leave it: no plugin is asked, the namespace is simply gone.
+        # As a runtime that was killed would leave it: no plugin is asked, the namespace is simply gone. The receiver neither
+        # ends nor resets: what the sender is told comes from the mesh.
         fabric.delete_namespace(mesh.netns(key))
-        mesh.lab.process("the application of " + key)
-        pid = mesh.lab.data["pods"][key]["process"]["pid"]
-        os.kill(pid, 9)
-        sending.result(90)
-        sends.close()
+        os.kill(mesh.lab.data["pods"][key]["process"]["pid"], signal.SIGKILL)
         mesh.apply(without=["Pod/" + victim])
+        broke = sending.result(90)
+        expect(broke == "reset", "%s: the end that lives on was told: %s" % (key, broke))
+        sends.close()
+        hears.close()  # the namespace lives as long as a socket of ours
         wait_for("nobody to keep the namespace of " + key, lambda: not holds_namespace(mesh, inode), 40)
         mesh.apply(POD % (victim, "production", victim, node, victim))
         mesh.eventually(CALLER, "http://%s:8080/" % mesh.ips(key)[0], 200, limit_s=40, headers={"x-token": after.token()})
@@ -75,12 +75,15 @@ def namespace_deleted(mesh):
 
 
 def send_until_broken(sock):
+    """What sending came to; a socket that nothing moves through for long is none that was told."""
     sock.settimeout(60)
     try:
         while True:
             wire.send(sock, MIB)
-    except OSError:
-        pass
+    except (ConnectionResetError, BrokenPipeError):
+        return "reset"
+    except socket.timeout:
+        return "nothing"
 
 
 def next_address(mesh, node, ips):

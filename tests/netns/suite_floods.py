@@ -190,7 +190,7 @@ def no_certificate(mesh):
             with Peer(mesh, SERVER, context, NEIGHBOUR) as peer:
                 peer.get(peer.open(port_of(mesh)))
 
-    return storm(mesh, 12, "log_lines", attack, look_alike)
+    return storm(mesh, 12, "tls", attack, look_alike)
 
 
 # ------------------------------------------------------------------ members

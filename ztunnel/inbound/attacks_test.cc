@@ -225,8 +225,33 @@ TEST_CASE("what is no HTTP/2 over TLS, and what breaks its rules, ends the conne
     CHECK(battle.counted(LimitReason::kProtocol) == before + 1);
   }
   // Plain HTTP/2 at the tunnel port: the handshake ends it.
+  const auto failed = battle.counted(LimitReason::kTls);
   const auto plain = battle.mesh.ask(*battle.mesh.stranger, h2raw::hello() + h2raw::connect(1), kTunnelPort);
   CHECK(plain.reply.size() < 16);  // an alert at most
+  CHECK(battle.counted(LimitReason::kTls) == failed + 1);
+  battle.finish();
+}
+
+TEST_CASE("a flood of TLS key updates ends the connection and is counted, now and then they are followed") {
+  Battle battle;
+  const auto pings = after_hello([](std::size_t) { return h2raw::ping(); });
+  const auto before = battle.counted(LimitReason::kTls);
+  Attacker careful;
+  careful.records_per_key = 20;
+  battle.start(careful, pings, 200);
+  REQUIRE(battle.mesh.world.run_until([&] { return careful.pieces == 200; }));
+  battle.mesh.world.run_for(1s);
+  CHECK_FALSE(careful.over);
+  CHECK(battle.counted(LimitReason::kTls) == before);
+
+  Attacker attacker;
+  attacker.records_per_key = 1;
+  battle.start(attacker, pings);
+  const auto under_attack = battle.honest_work();
+  CHECK(under_attack <= battle.alone * 3 / 2);
+  REQUIRE(battle.fights(attacker));
+  CHECK(attacker.pieces < kPiecesMax);
+  CHECK(battle.counted(LimitReason::kTls) == before + 1);
   battle.finish();
 }
 

@@ -129,7 +129,11 @@ Task<io::StreamPtr> shake_hands(PodProxy& pod, io::Accepted accepted, Peer& peer
   auto handshaken =
       co_await tls::accept(std::move(accepted.stream), *context, verification, deadline.token(), &pod.handshakes().pace());
   if (!handshaken) {
-    if (deadline.expired()) pod.limit_counters().count(LimitReason::kSlowHandshake);
+    const auto code = handshaken.error().code();
+    if (deadline.expired())
+      pod.limit_counters().count(LimitReason::kSlowHandshake);
+    else if (code == ErrorCode::kTls || code == ErrorCode::kIdentity)
+      pod.limit_counters().count(LimitReason::kTls);
     auto error = deadline.explain(std::move(handshaken).error(), "tls handshake");
     if (place.given_away()) error = Error(ErrorCode::kLimit, "tls handshake too slow while others wait");
     pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, error.message());
@@ -164,11 +168,12 @@ Task<void> serve_tunnels(PodProxy& pod, io::Accepted accepted) {
     if (served.breach) {
       pod.limit_counters().count(reason_of(*served.breach));
       pod.peers().on_breach(source, identity, pod.loop().now());
-    } else if (code == ErrorCode::kProtocol) {
-      pod.limit_counters().count(LimitReason::kProtocol);
+    } else if (code == ErrorCode::kProtocol || code == ErrorCode::kTls) {
+      pod.limit_counters().count(code == ErrorCode::kTls ? LimitReason::kTls : LimitReason::kProtocol);
+    } else {
+      return;
     }
-    if (served.breach || code == ErrorCode::kProtocol)
-      pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, served.outcome.error().message());
+    pod.refusals().write(Reporter::kDestination, peer.address, peer.arrived, served.outcome.error().message());
   };
   co_await hbone::serve(
       pod.loop(), pod.http2_settings(), std::move(secured),

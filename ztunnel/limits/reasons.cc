@@ -13,6 +13,7 @@ std::string_view to_string(LimitReason reason) {
     case LimitReason::kHeaderBlock:
     case LimitReason::kHeaderTimeout: return http2::to_string(static_cast<http2::Breach>(reason));
     case LimitReason::kProtocol: return "protocol";
+    case LimitReason::kTls: return "tls";
     case LimitReason::kSourceHandshakes: return "source_handshakes";
     case LimitReason::kSlowHandshake: return "slow_handshake";
     case LimitReason::kSourceConnections: return "source_connections";

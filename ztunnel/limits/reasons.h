@@ -21,6 +21,7 @@ enum class LimitReason : std::uint8_t {
   kHeaderBlock,
   kHeaderTimeout,
   kProtocol,                 // or for breaking its rules
+  kTls,                      // a handshake that failed, or a connection that broke TLS's rules afterwards
   kSourceHandshakes,         // one address has too many unfinished handshakes
   kSlowHandshake,            // gave its place to another, or did not end in time
   kSourceConnections,        // one address has too many tunnel connections to a pod
