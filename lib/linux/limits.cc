@@ -81,12 +81,12 @@ double parse_cpu_max(std::string_view text) {
   return numbers[0] > 0 && numbers[1] > 0 ? numbers[0] / numbers[1] : 0;
 }
 
-unsigned usable_cpus() {
+unsigned usable_cpus(const std::string& root) {
   cpu_set_t set;
   CPU_ZERO(&set);
   int cpus = 1;
   if (::sched_getaffinity(0, sizeof set, &set) == 0) cpus = std::max(1, CPU_COUNT(&set));
-  const double quota = cgroup_cpu_quota("");
+  const double quota = cgroup_cpu_quota(root);
   if (quota > 0) cpus = std::clamp(static_cast<int>(std::ceil(quota)), 1, cpus);
   return static_cast<unsigned>(cpus);
 }

@@ -13,8 +13,8 @@ namespace weft::linux {
 Result<std::uint64_t> raise_open_files_limit();
 
 // Processors this process can really use, at least 1: its affinity mask, cut by the cgroup's CPU quota (version 2
-// cpu.max, version 1 cpu.cfs_quota_us) anywhere on the path to the root, rounded up.
-unsigned usable_cpus();
+// cpu.max, version 1 cpu.cfs_quota_us) anywhere on the path to the root, rounded up. `root` as below.
+unsigned usable_cpus(const std::string& root = "");
 
 // The tightest quota, in processors, between this process's cgroup and the root; 0 when there is none. `root` is put before
 // /proc/self/cgroup and /sys/fs/cgroup: "" outside tests.

@@ -1,7 +1,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <map>
 #include <string>
@@ -75,7 +77,6 @@ TEST_CASE("a processor quota is read from the kernel's text") {
   CHECK(parse_cpu_max("max 100000\n") == 0);
   CHECK(parse_cpu_max("-1\n 100000\n") == 0);
   CHECK(parse_cpu_max("") == 0);
-  CHECK(usable_cpus() >= 1);
   CHECK(raise_open_files_limit());
 }
 
@@ -90,6 +91,29 @@ TEST_CASE("the processor quota is the tightest on the way from the process's cgr
   // Version 2, in a container with a cgroup namespace of its own.
   CHECK(quota_of({{"proc/self/cgroup", "0::/\n"}, {"sys/fs/cgroup/cpu.max", "50000 100000\n"}}) == 0.5);
   CHECK(quota_of({{"proc/self/cgroup", "0::/\n"}, {"sys/fs/cgroup/cpu.max", "max 100000\n"}}) == 0);
+}
+
+TEST_CASE("the processors that can be used are those of the affinity mask, cut by the quota and at least one") {
+  const auto usable = [](const char* quota) {
+    const testing::TemporaryFolder root;
+    root.file("proc/self/cgroup", "0::/\n");
+    root.file("sys/fs/cgroup/cpu.max", quota);
+    return usable_cpus(root.path());
+  };
+  const unsigned all = usable("max 100000\n");
+  CHECK(all >= 1);
+  CHECK(usable("100000000 100000\n") == all);
+  CHECK(usable("100000 100000\n") == 1);
+  CHECK(usable("20000 100000\n") == 1);
+  CHECK(usable("150000 100000\n") == std::min(all, 2U));
+
+  cpu_set_t before, one;
+  REQUIRE(::sched_getaffinity(0, sizeof before, &before) == 0);
+  CPU_ZERO(&one);
+  CPU_SET(::sched_getcpu(), &one);
+  REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0);
+  CHECK(usable("max 100000\n") == 1);
+  REQUIRE(::sched_setaffinity(0, sizeof before, &before) == 0);
 }
 
 TEST_CASE("a processor quota of version 1 is found, and not mistaken for that of another controller") {

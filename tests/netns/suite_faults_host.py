@@ -11,7 +11,8 @@ from suite_admin import dump
 from suite_failures import LATECOMER
 
 SCENARIO = "policies"
-YEAR_S = 366 * 86400
+DAY_S = 86400
+YEAR_S = 366 * DAY_S
 CALLER, SERVER = "production/client", "production/httpbin"
 URL = "http://httpbin.production/"
 
@@ -219,5 +220,43 @@ def clock_of_all(mesh):
                 after.check("every clock went " + what)
     finally:
         restart_with(mesh, names, {})
+    after.check("all programs got their old clock")
+    return after.close()
+
+
+@case("no authority for a day: with its certificates run out a ztunnel makes no new tunnel, what is open goes on, nothing goes past the "
+      "mesh; with the authority back everything works")
+def authority_away(mesh):
+    clock = Clock(mesh)
+    after = Aftermath(mesh, "authority-away")
+    authority = "weft-certs on control"
+    names = [authority, "ztunnel on node-a", "ztunnel on node-b"]
+    try:
+        restart_with(mesh, names, clock.env)
+        after.check("all programs got a clock of their own")
+        near, far = wire.connect(mesh, CALLER, SERVER)
+        with near, far:
+            kill(mesh, authority)
+            clock.set(DAY_S)
+            echoes(near, far, b"a day later")
+            for node in fabric.NODES:
+                expect(not valid_at(mesh, node, DAY_S), "certificates of %s outlive a day without an authority" % node)
+            peers = [("http://%s:8080/" % mesh.ips(pod)[0], pod) for pod in ("staging/tester", "trusted/friend")]
+            for url, pod in peers:
+                got = mesh.ask(CALLER, url, headers={"x-token": after.token()}, limit_s=20)
+                expect(got["outcome"] in ("closed", "timeout"), "%s was reached with certificates that ran out: %s" % (pod, got))
+            echoes(near, far, b"still")
+            mesh.lab.env = clock.env
+            restart(mesh, authority)
+            mesh.lab.env = {}
+            for node in fabric.NODES:
+                wait_for("new certificates of " + node, lambda: valid_at(mesh, node, DAY_S), 60)
+            for url, _ in peers:
+                mesh.eventually(CALLER, url, 200, limit_s=40, headers={"x-token": after.token()})
+            echoes(near, far, b"and on")
+        after.check("the authority was away for a day")
+    finally:
+        restart_with(mesh, [name for name in names if mesh.lab.process(name)], {})
+        restart(mesh, authority)
     after.check("all programs got their old clock")
     return after.close()

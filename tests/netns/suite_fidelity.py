@@ -142,29 +142,44 @@ def drain(mesh):
     return "%d bytes during the drain" % carried
 
 
-@case("a pod that the runtime removes says good-bye to its peers while its link still exists, also when an agent missed it")
+@case("a pod that the runtime removes says good-bye to its peers and ends its connections while its link still exists; an agent that "
+      "stands still holds no removal up, and peers find out by themselves")
 def removed(mesh):
     pod = LATECOMER.replace("latecomer", "leaver") % "production"
     for told in (True, False):
         mesh.apply(pod)
         mesh.eventually(CALLER, "http://%s:8080/" % mesh.ips("production/leaver")[0], 200)
+        near, far = wire.connect(mesh, CALLER, "production/leaver")
         peer = Peer(mesh, "production/leaver", context_of(mesh, "tester"))
-        with peer:
+        with peer, near, far:
+            near.sendall(b"before")
+            expect(far.recv(100) == b"before", "no byte passed before the removal")
             if told:
                 mesh.apply(without=["Pod/leaver"])
                 peer.read_until(GOAWAY)
                 log = wait_for("the agent's line about it", lambda: "pod is being removed" in agent_log(mesh, "node-a"), 5)
                 expect(log, "the agent was not told by the plugin")
             else:
-                # An agent that stands still holds nobody up.
                 agent = mesh.lab.process("weft-agent on node-a")
                 agent.signal(signal.SIGSTOP)
                 try:
                     mesh.apply(without=["Pod/leaver"])
                 finally:
                     agent.signal(signal.SIGCONT)
+            # At once by the pod's proxy, or once PINGs have no answer any more.
+            expect(told_of_end(near, 5 if told else 60), "the caller was not told that the pod is gone")
         expect("production/leaver" not in mesh.lab.data["pods"], "the pod is still there")
     mesh.reset()
+
+
+def told_of_end(sock, limit_s):
+    sock.settimeout(limit_s)
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except socket.timeout:
+        return False
 
 
 def agent_log(mesh, node):
@@ -196,8 +211,13 @@ def renew(mesh):
 
 def swap(mesh, node, old, place, caller, address):
     """A second ztunnel starts in namespace `place` beside a first one that stands still while connections queue; then
-    the first one gets its SIGTERM. Returns the second."""
+    the first one gets its SIGTERM, with a transfer under way. Returns the second, and the bytes of the transfer."""
+    near, far = wire.connect(mesh, caller, "production/httpbin")
+    first = Task(wire.send, near, MIB)
+    got = wire.receive(far, MIB)
+    wire.whole(first.result(), MIB, got, "before the swap")
     old.signal(signal.SIGSTOP)
+    transfer = Task(wire.both_ways, near, far, 16 * MIB, "across the swap")
     queued = dial_queue(mesh, caller, address, 8080)
     try:
         new = mesh.lab.programs().start_ztunnel(node, place=place)
@@ -210,26 +230,31 @@ def swap(mesh, node, old, place, caller, address):
             sock.close()
     wrong = [answer for answer in answers if "200" not in answer]
     expect(not wrong, "%d of %d queued connections failed: %s" % (len(wrong), QUEUED, wrong[:3]))
+    carried = MIB + transfer.result()
+    near.close()
+    far.close()
     wait_for("the older ztunnel to end", lambda: not old.alive(), 40)
     mesh.lab.stop_process(old.name)
-    return new
+    return new, carried
 
 
-@case("a newer ztunnel takes over from one with %d queued connections: none is reset, going out or coming in" % QUEUED)
+@case("a newer ztunnel takes over from one with %d queued connections and an open transfer: none is reset, going out or coming in, "
+      "and every byte arrives" % QUEUED)
 def swapped(mesh):
     # A busy machine may need longer for the queue than a drain usually gives.
     mesh.lab.env = {"CONNECTION_TERMINATION_DEADLINE": "120s"}
     renew(mesh)
-    address = mesh.ips("production/httpbin")[0]
+    address, carried = mesh.ips("production/httpbin")[0], 0
     loads = [mesh.lab.load_from(pod, {"url": "http://%s:8080/" % address, "prefix": "swap-"})
              for pod in ("production/client", "staging/tester")]
     try:
         for caller, node in (("production/client", mesh.node("production/client")),
                              ("outside/plain", mesh.node("production/httpbin"))):
             old = mesh.lab.process("ztunnel on " + node)
-            beside = swap(mesh, node, old, "control", caller, address)
+            beside, there = swap(mesh, node, old, "control", caller, address)
             mesh.eventually(caller, "http://%s:8080/" % address, 200)
-            swap(mesh, node, beside, node, caller, address)  # and back, so that the lab is as it was
+            _, back = swap(mesh, node, beside, node, caller, address)  # and back, so that the lab is as it was
+            carried += there + back
     finally:
         results = [load.stop() for load in loads]
     for result in results:
@@ -237,5 +262,5 @@ def swapped(mesh):
             len(result["failures"]), len(result["sent"]), result["failures"][:3]))
     mesh.lab.env = {}
     renew(mesh)
-    return "%d queued connections in 4 swaps, %d requests beside, 0 resets" % (
-        4 * QUEUED, sum(len(r["sent"]) for r in results))
+    return "%d queued connections in 4 swaps, %d requests and %d bytes beside, 0 resets" % (
+        4 * QUEUED, sum(len(r["sent"]) for r in results), carried)

@@ -159,7 +159,7 @@ std::function<void()> Faults::one(std::uint64_t kind) {
 std::vector<Faults::Fault> Faults::draw(Duration length) {
   std::vector<Fault> faults;
   // Every eighth run has none: what then fails needs no excuse.
-  const auto count = random_.below(8) == 0 ? 0 : 1 + random_.below(6);
+  const auto count = random_.below(8) == 0 ? 0 : 5 + random_.below(5);
   for (std::uint64_t i = 0; i < count; ++i) {
     const Duration at(random_.below(static_cast<std::uint64_t>(length.count())));
     faults.push_back({at, one(random_.below(21))});

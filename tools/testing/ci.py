@@ -14,9 +14,12 @@ BUDGET_S = 70 * 60
 FUZZ_S = 60
 # What a step may take at most, and what must be left of the budget for it to begin.
 TEST_LIMIT_S, DEMO_LIMIT_S, SANITIZER_LIMIT_S, RELEASE_LIMIT_S, SMOKE_LIMIT_S = 1800, 300, 1200, 900, 480
-ENGINES_LIMIT_S, PLANTED_LIMIT_S, SANITIZED_TESTS_LIMIT_S = 300, 600, 900
-SMOKE = ["shop"]  # the namespace suite that the release and the sanitized programs go through
+ENGINES_LIMIT_S, PLANTED_LIMIT_S, SANITIZED_TESTS_LIMIT_S = 480, 600, 900
+SMOKE = ["shop"]  # the namespace suite that the release goes through
+SANITIZED = ["shop", "fidelity"]
+# Those in which engines differ; tools/test has them all on the engine that the kernel offers.
 ENGINE_SUITES = ["shop", "fidelity"]
+ENGINE_FAULTS = ["floods", "exhaustion", "faults_kill"]
 
 
 class Run:
@@ -58,8 +61,9 @@ def engines(run):
     """The namespace suites run on the ring in tools/test; here on what older kernels and closed containers leave of it."""
     for engine in ("full", "minimum", "epoll"):
         title = "namespace suites on the engine " + engine
+        suites = ENGINE_SUITES + ([] if engine == "full" else ENGINE_FAULTS)
         if run.wanted("engines", title, ENGINES_LIMIT_S):
-            run.report.suite(title, [PYTHON, RUN_NETNS, "--build", os.path.join(ROOT, "build"), "--engine", engine] + ENGINE_SUITES,
+            run.report.suite(title, [PYTHON, RUN_NETNS, "--build", os.path.join(ROOT, "build"), "--engine", engine] + suites,
                              ENGINES_LIMIT_S, env=environment())
 
 
@@ -82,7 +86,7 @@ def release(run):
 
 
 def sanitizer(run, key, title, options):
-    """One sanitizer over all unit tests and the simulation's seeds; the build folder when it built, else None."""
+    """One sanitizer over all programs' tests and the simulation's seeds; the build folder when it built, else None."""
     build = os.path.join(ROOT, "build-" + key)
     if not run.wanted(key, title, SANITIZER_LIMIT_S):
         return None
@@ -93,7 +97,7 @@ def sanitizer(run, key, title, options):
     if not meson.configure(build, options, ROOT):
         run.report.failed(title, "cannot be set up")
         return None
-    names = [name for name, suites in meson.introspect(build) if {"unit", "sim"} & set(suites)]
+    names = [name for name, suites in meson.introspect(build) if {"unit", "sim", "integration", "netns"} & set(suites)]
     built = meson.build_and_test(run.report, title, build, options, ROOT, names=names, build_limit_s=SANITIZER_LIMIT_S,
                                  test_limit_s=SANITIZED_TESTS_LIMIT_S, multiplier=10, env=env)
     return build if built else None
@@ -106,12 +110,12 @@ def fuzz_all(run, build):
         fuzz.run_all(run.report, build, names, FUZZ_S, pairs)
 
 
-def sanitized_smoke(run, build):
-    title = "namespace smoke under sanitizers"
-    if run.wanted("asan", title, SMOKE_LIMIT_S):
+def sanitized_suites(run, key, build):
+    title = "namespace suites under sanitizers: " + key
+    if run.wanted(key, title, SMOKE_LIMIT_S):
         env = environment()
         env.update(SANITIZER_ENV)
-        run.report.suite(title, [PYTHON, RUN_NETNS, "--build", build] + SMOKE, SMOKE_LIMIT_S, env=env)
+        run.report.suite(title, [PYTHON, RUN_NETNS, "--build", build] + SANITIZED, SMOKE_LIMIT_S, env=env)
 
 
 def main():
@@ -131,9 +135,10 @@ def main():
         asan = asan or os.path.join(ROOT, "build-asan")
         if os.path.isdir(os.path.join(asan, "tests", "fuzz")):
             fuzz_all(run, asan)
-    sanitizer(run, "tsan", "thread sanitizer", TSAN)
-    if asan and not run.only:
-        sanitized_smoke(run, asan)
+    tsan = sanitizer(run, "tsan", "thread sanitizer", TSAN)
+    for key, build in (("asan", asan), ("tsan", tsan)):
+        if build:
+            sanitized_suites(run, key, build)
     return run.report.finish()
 
 

@@ -12,6 +12,8 @@ from .report import Tally, headline, run, say
 _ALL_PASSED = re.compile(r"^All tests passed \(.* in (\d+) test cases?\)", re.MULTILINE)
 _COLUMNS = re.compile(r"^test cases: +(\d+) \|(.*)$", re.MULTILINE)
 _COLUMN = re.compile(r"(\d+) (passed|failed as expected|failed|skipped)")
+# What a test sums itself up with: what it was given or found, as a number.
+_SUM = re.compile(r"^(rows: \d+ of \d+|\d+ seeds, \d+ failures|\d+ steps, \d+ calls .*)$", re.MULTILINE)
 # Version 2 of Catch2 cannot skip; the SKIP of tests/support/catch2_compat says it in a warning instead.
 _SKIPPED_IN_WORDS = re.compile(r"^ +(?:SKIPPED |skipped: )(.*)$", re.MULTILINE)
 
@@ -78,6 +80,8 @@ def run_tests(build, names=(), multiplier=1, limit_s=900, env=None, nice=0, jobs
                 tally.add(one)
                 for reason in reasons:
                     say("skipped %s: %s" % (entry["name"], reason))
+                for line in _SUM.findall(entry.get("stdout") or ""):
+                    say("-- %s: %s" % (entry["name"].split(" / ")[-1], line))
                 if one.failed:
                     failed.append(entry["name"].split(" / ")[-1])
     except (OSError, ValueError) as problem:

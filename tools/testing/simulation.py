@@ -46,18 +46,20 @@ def run_range(program, first, seeds, jobs):
 
 
 def mutants(build):
-    """Each planted bug: after how many seeds it is found. A bug that is not found is a failure of the simulation."""
+    """Each planted bug: after how many seeds it is found. A bug that is not found is a failure of the simulation, and a program
+    that does not say which seed failed has found nothing."""
     names = sorted(name[:-len(".patch")] for name in os.listdir(MUTANTS) if name.endswith(".patch"))
     if meson.compile_all(build, ["tests/sim/mutants/sim_" + name for name in names]).status:
         return 1
     missed = 0
     for name in names:
         ran, failures, lines = run_piece(os.path.join(build, "tests", "sim", "mutants", "sim_" + name), 1, MUTANT_SEEDS, True)
-        missed += not failures
-        say("%s: %s" % (name, "found after %d seeds: %s" % (ran, lines[-1]) if failures else
-                        "NOT FOUND within %d seeds" % ran))
+        found = failures and lines and lines[-1].startswith("seed ")
+        missed += not found
+        say("%s: %s" % (name, "found after %d seeds: %s" % (ran, lines[-1]) if found else
+                        "NOT FOUND within %d seeds%s" % (ran, "".join("; " + line for line in lines))))
     say("%d planted bugs, %d missed" % (len(names), missed))
-    return 1 if missed else 0
+    return 0 if names and not missed else 1
 
 
 def main():
