@@ -6,7 +6,7 @@ import wire
 from harness import expect, fabric, in_netns, netns_path
 from suite_failures import certificate
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 2, 3, 4, 6, 7, 8, 9
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 INITIAL_WINDOW = 4  # of SETTINGS
 CANCEL = (8).to_bytes(4, "big")
@@ -18,12 +18,18 @@ def frame(kind, stream=0, payload=b"", flags=0):
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 
-def connect(stream, authority):
-    """The request for a tunnel; its fields are literals that no table remembers (RFC 7541, 6.2.2)."""
-    def text(value):
-        return bytes((len(value),)) + value
+def text(value):
+    """A string of a header block, below 127 bytes (RFC 7541, 5.2)."""
+    return bytes((len(value),)) + value
 
-    return frame(HEADERS, stream, b"\x02" + text(b"CONNECT") + b"\x01" + text(authority.encode()), END_HEADERS)
+
+def connect_block(authority):
+    """The fields of a request for a tunnel, as literals that no table remembers (RFC 7541, 6.2.2)."""
+    return b"\x02" + text(b"CONNECT") + b"\x01" + text(authority.encode())
+
+
+def connect(stream, authority):
+    return frame(HEADERS, stream, connect_block(authority), END_HEADERS)
 
 
 def context_of(mesh, name):

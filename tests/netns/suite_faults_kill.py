@@ -125,7 +125,7 @@ def deaf_server(mesh):
     return in_netns(netns_path(mesh.netns(SERVER)), make)
 
 
-def broken_off(mesh, after, victim, what, sock):
+def broken_off(mesh, victim, what, sock):
     kill(mesh, victim)
     got = outcome(sock)
     sock.close()
@@ -135,7 +135,7 @@ def broken_off(mesh, after, victim, what, sock):
 @case("a program killed at any step of a handshake: the caller is told by a closed connection, nothing goes past the mesh")
 def at_handshake(mesh):
     after = Aftermath(mesh, "handshake")
-    for victim in (PEER, ZTUNNEL):
+    for victim in (PEER, ZTUNNEL, AGENT):
         restarted = mesh.lab.process(ZTUNNEL)  # a new one has no tunnel to share
         kill(mesh, ZTUNNEL)
         restart(mesh, ZTUNNEL)
@@ -143,8 +143,16 @@ def at_handshake(mesh):
         what = "%s killed while TLS has no answer" % victim
         held = mesh.lab.process(PEER)
         held.signal(signal.SIGSTOP)
-        broken_off(mesh, after, victim, what, begin(mesh, after))
-        held.signal(signal.SIGCONT)
+        sock = begin(mesh, after)
+        if victim == AGENT:  # that no handshake needs
+            kill(mesh, victim)
+            held.signal(signal.SIGCONT)
+            got = outcome(sock)
+            sock.close()
+            expect(got and b"200" in got, "%s: the caller heard %r" % (what, got))
+        else:
+            broken_off(mesh, victim, what, sock)
+            held.signal(signal.SIGCONT)
         restart(mesh, victim)
         after.check(what)
     for victim in (AUTHORITY, ZTUNNEL):
@@ -164,7 +172,7 @@ def at_handshake(mesh):
     for victim in (PEER, ZTUNNEL):
         what = "%s killed while the application has not been reached" % victim
         kept, port = deaf_server(mesh)
-        broken_off(mesh, after, victim, what, begin(mesh, after, port))
+        broken_off(mesh, victim, what, begin(mesh, after, port))
         for sock in kept:
             sock.close()
         restart(mesh, victim)

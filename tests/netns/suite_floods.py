@@ -2,6 +2,7 @@
 ztunnel refuses, counts and forgets, and whoever does the same at an honest pace is served.
 
 The rows are those of tests/attacks/rows.py, where they run without programs and with more variants."""
+import os
 import select
 import socket
 import ssl
@@ -10,8 +11,8 @@ import threading
 import wire
 from aftermath import footprint, kill, restart
 from harness import case, evidence, expect, in_netns, monotonic, wait_for
-from peer import (ACK, CANCEL, DATA, END_STREAM, HEADERS, INITIAL_WINDOW, PING, PREFACE, RST_STREAM, TUNNEL_PORT, WINDOW_UPDATE, Peer,
-                  connect, context_of, frame, place)
+from peer import (ACK, CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, INITIAL_WINDOW, PING, PREFACE, PRIORITY,
+                  RST_STREAM, SETTINGS, TUNNEL_PORT, WINDOW_UPDATE, Peer, connect, connect_block, context_of, frame, place, text)
 from wire import Task
 
 SCENARIO = "policies"
@@ -21,6 +22,7 @@ STORM_S = 1.5
 ALONE = 100               # requests before a storm
 MEMORY_MORE_MAX_KIB = 65536   # 300 connections with their buffers, some 100 KiB each, and malloc's arenas
 DESCRIPTORS_MORE_MAX = 12
+RATIO_MAX, WAIT_MAX_S = 10, 0.5
 SEEN_LIMIT_S = 20
 
 
@@ -42,6 +44,13 @@ class Peak(threading.Thread):
         return self.most
 
 
+def processor_seconds(process):
+    """Of a running process, its own and the kernel's on its behalf."""
+    with open("/proc/%d/stat" % process.pid) as handle:
+        user, system = handle.read().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def percentile(sorted_times, part):
     return sorted_times[min(len(sorted_times) - 1, int(len(sorted_times) * part))]
 
@@ -53,11 +62,12 @@ def storm(mesh, row, reason, attack, look_alike):
     alone = mesh.lab.ask(HONEST, [{"url": URL, "count": ALONE}])
     expect(all(got["outcome"] == 200 for got in alone), "requests fail before the storm")
     before, counted = footprint(ztunnel), limit_count(mesh, node, reason)
+    worked = processor_seconds(ztunnel)
     peak, load, held = Peak(ztunnel), mesh.lab.load_from(HONEST, {"url": URL, "prefix": "honest-"}), []
     try:
         begun = monotonic()
         what, held = attack(begun + STORM_S)
-        took = monotonic() - begun
+        took, worked = monotonic() - begun, processor_seconds(ztunnel) - worked
         look_alike()
         wait_for("the limit '%s' to be counted" % reason, lambda: limit_count(mesh, node, reason) > counted, 5)
     finally:
@@ -73,13 +83,17 @@ def storm(mesh, row, reason, attack, look_alike):
     expect(most[1] <= before[1] + MEMORY_MORE_MAX_KIB, "%d KiB, before %d" % (most[1], before[1]))
     wait_for("descriptors to be back", lambda: footprint(ztunnel)[0] <= before[0] + DESCRIPTORS_MORE_MAX, SEEN_LIMIT_S)
     times = sorted(during), sorted(g["ended"] - g["begun"] for g in alone)
-    ratio = ["x%.1f" % (percentile(times[0], part) / percentile(times[1], part)) for part in (0.5, 0.99)]
-    return "row %d: %s in %.1f s; %d honest requests: p50 %s, p99 %s; %d descriptors and %d KiB more at the most" % (
-        row, what, took, len(during), ratio[0], ratio[1], most[0] - before[0], most[1] - before[1])
+    ratio = [percentile(times[0], part) / percentile(times[1], part) for part in (0.5, 0.99)]
+    # What is measured is told; what is demanded is that honest requests do not wait for the storm, on the slowest machine.
+    expect(ratio[1] < RATIO_MAX or percentile(times[0], 0.99) < WAIT_MAX_S, "honest requests waited: p99 x%.1f, %.3f s" % (
+        ratio[1], percentile(times[0], 0.99)))
+    return ("row %d: %s in %.1f s, %.2f processor seconds; %d honest requests: p50 x%.1f, p99 x%.1f; %d descriptors and %d KiB more "
+            "at the most" % (row, what, took, worked, len(during), ratio[0], ratio[1], most[0] - before[0], most[1] - before[1]))
 
 
-def limit_count(mesh, node, reason):
-    return evidence.total(evidence.metrics(mesh.lab, node), "weft_limits_exceeded_total", reason=reason)
+def limit_count(mesh, node, reasons):
+    found = evidence.metrics(mesh.lab, node)
+    return sum(evidence.total(found, "weft_limits_exceeded_total", reason=reason) for reason in reasons.split())
 
 
 def port_of(mesh, number=8080):
@@ -229,6 +243,69 @@ def ping_flood(mesh):
             peer.get(peer.open(port_of(mesh)))
 
     return storm(mesh, 5, "control_frames", attack, look_alike)
+
+
+def refused_requests(peer, count):
+    """Requests with more fields than one may have, which the other side resets."""
+    block = connect_block("10.0.0.1:80") + b"".join(b"\x00" + text(b"x%d" % i) + text(b"y") for i in range(80))
+    return b"".join(frame(HEADERS, peer.stream(), block, END_HEADERS) for _ in range(count))
+
+
+def bombs(peer, count):
+    """Small header blocks that unpack to much more: a field of 3000 bytes that the table remembers, and its number 3000 times."""
+    size = b"\x7f" + bytes((3000 - 127 & 127 | 128, 3000 - 127 >> 7))
+    block = connect_block("10.0.0.1:80") + b"\x40" + text(b"x-bomb") + size + b"b" * 3000 + b"\xbe" * 3000
+    return b"".join(frame(HEADERS, peer.stream(), block, END_HEADERS) for _ in range(count))
+
+
+def endless_block(peer, count):
+    opening = frame(HEADERS, peer.stream(), connect_block("10.0.0.1:80"))
+    return opening + frame(CONTINUATION, 1, b"\x00" + text(b"x") + text(b"y")) * count
+
+
+def empty_data(peer, count):
+    stream = peer.stream()
+    return connect(stream, peer.authority) + frame(DATA, stream) * count
+
+
+def priorities(peer, count):
+    stream = peer.stream()
+    return connect(stream, peer.authority) + (frame(PRIORITY, stream, b"\0\0\0\0\x10") +
+                                              frame(WINDOW_UPDATE, 0, b"\0\0\0\1")) * (count // 2)
+
+
+# Row, name, the limits that end it, what one connection sends of how many, and how many of it an honest peer may. Requests faster
+# than their resets can arrive are more at once than was agreed to.
+FRAMES = ((2, "resets that a peer provokes", "resets protocol", refused_requests, 2000, 20),
+          (3, "header blocks without end", "header_block", endless_block, 2000, 0),
+          (4, "header blocks that unpack to much more", "resets protocol", bombs, 1000, 20),
+          (6, "SETTINGS", "control_frames", lambda peer, count: frame(SETTINGS, 0, b"\0\4\0\1\0\0") * count, 20000, 20),
+          (7, "DATA without bytes", "no_progress", empty_data, 20000, 20),
+          (9, "PRIORITY and WINDOW_UPDATE", "control_frames", priorities, 20000, 200))
+
+
+def flood_of_frames(mesh, row, name, reason, piece, many, few):
+    def attack(until):
+        def act(peer):
+            peer.authority = port_of(mesh)
+            peer.send(piece(peer, many))
+
+        ended, refused = again_and_again(mesh, "flooder%d" % row, until, act)
+        return "%s: %d connections with %d each, %d refused" % (name, ended, many, refused), []
+
+    def look_alike():
+        with member(mesh, "moderate%d" % row) as peer:
+            peer.authority = port_of(mesh)
+            if few:
+                peer.sock.sendall(piece(peer, few))
+            peer.get(peer.open(port_of(mesh)))
+
+    return storm(mesh, row, reason, attack, look_alike)
+
+
+@case("floods of what costs work and moves nothing end a member's connections; members that send a little of it are served")
+def frames(mesh):
+    return "\n".join(flood_of_frames(mesh, *flood) for flood in FRAMES)
 
 
 def fill(peer, stream, left_over):
