@@ -96,9 +96,10 @@ def at_enrolment(mesh):
 
 
 def is_open(mesh, pod, sock):
-    """ztunnel has taken up the caller's connection."""
-    own = "%s:%d" % sock.getsockname()[:2]
-    return any(row["src"] == own for row in state_of(mesh, pod)["connections"]["outbound"])
+    """ztunnel has taken up the caller's connection, the only one there. Its port may be another one than the caller's: the kernel's
+    address translation chooses one when an earlier connection's is not forgotten yet."""
+    meant = "%s:%d" % sock.getpeername()[:2]
+    return any(row["originalDst"] == meant for row in state_of(mesh, pod)["connections"]["outbound"])
 
 
 def begin(mesh, after, port=8080):
