@@ -110,8 +110,12 @@ void FolderPods::take(const sources::FolderState& state) {
   note_namespaces(state.objects);
   set_.pods = pods_of_node(state.objects, membership_, namespaces_);
   set_.complete = folder_.complete();
+  set_.left_out.clear();
   if (!set_.complete) {
     // The label of their namespace may stand in the file that is broken.
+    for (const auto& pod : set_.pods) {
+      if (!pod.wanted) set_.left_out.merge(uids_of(pod));
+    }
     std::erase_if(set_.pods, [](const PodInfo& pod) { return !pod.wanted; });
     WEFT_LOG(kWarn, "agent", "files could never be read: pods that seem to be gone, or outside the mesh, stay as they are",
              {"files", fmt::to_string(fmt::join(folder_.unknown(), ", "))});

@@ -113,9 +113,11 @@ TEST_CASE("while a file could never be read, pods that seem to be outside the me
   REQUIRE(source.start());
   CHECK_FALSE(last.complete);
   CHECK(last.pods.empty());
+  CHECK(last.left_out == std::set<std::string>{"u1"});  // and its processes can be told from others'
   tree->put("/state/namespace.yaml", both.substr(0, cut));
   loop.advance(std::chrono::seconds(1));
   CHECK(last.complete);
+  CHECK(last.left_out.empty());
   REQUIRE(last.pods.size() == 1);
   CHECK(last.pods[0].wanted);
   // From now on what breaks keeps what it said, and a pod without the label is outside.

@@ -132,9 +132,12 @@ std::optional<std::string> leading_uid(std::string_view text) {
   return uid;
 }
 
-bool has_process_of(const NetnsCandidate& candidate, const PodInfo& pod) {
-  const auto& uids = candidate.pod_uids;
-  return std::any_of(uids.begin(), uids.end(), [&](const std::string& uid) { return pod.has_uid(uid); });
+bool contains_any(const std::set<std::string>& known, const std::set<std::string>& uids) {
+  return std::any_of(uids.begin(), uids.end(), [&](const std::string& uid) { return known.contains(uid); });
+}
+
+bool is_inhabited(const NetnsScan& scan, const NetnsId& id) {
+  return std::ranges::find(scan.processes, id, &NetnsProcess::netns) != scan.processes.end();
 }
 
 }  // namespace
@@ -168,11 +171,15 @@ Result<NetnsScan> scan_netns(const NetnsPlaces& places) {
     for (const auto& name : names_in(directory)) note(directory + "/" + name);
   }
   NetnsScan scan;
+  // nft and iptables run for us in pods' namespaces, which are not ours for that.
+  const auto our_uid = pod_uid_of_cgroup(read_text("/proc/self/cgroup"));
   for (const auto& name : names_in(places.proc)) {
     if (!std::isdigit(static_cast<unsigned char>(name.front()))) continue;
     auto* candidate = note(places.proc + "/" + name + "/ns/net");
-    if (!candidate) continue;
     auto uid = pod_uid_of_cgroup(read_text(places.proc + "/" + name + "/cgroup"));
+    if (uid) scan.pod_uids.insert(*uid);
+    if (!candidate) continue;
+    if (uid == our_uid) uid.reset();
     if (uid) candidate->pod_uids.insert(*uid);
     auto& process = scan.processes.emplace_back(0, candidate->id, uid.value_or(""));
     std::from_chars(name.data(), name.data() + name.size(), process.pid);
@@ -188,23 +195,42 @@ bool holds_address(const NetnsCandidate& candidate, const PodInfo& pod) {
   });
 }
 
-bool is_anothers(const NetnsCandidate& candidate, const PodInfo& pod, const std::set<std::string>& known) {
+bool has_process_of(const NetnsCandidate& candidate, const PodInfo& pod) {
   const auto& uids = candidate.pod_uids;
-  return !has_process_of(candidate, pod) &&
-         std::any_of(uids.begin(), uids.end(), [&](const std::string& uid) { return known.contains(uid); });
+  return std::any_of(uids.begin(), uids.end(), [&](const std::string& uid) { return pod.has_uid(uid); });
+}
+
+bool is_anothers(const NetnsCandidate& candidate, const PodInfo& pod, const std::set<std::string>& known) {
+  return !has_process_of(candidate, pod) && contains_any(known, candidate.pod_uids);
+}
+
+Sign sign_of(const NetnsScan& scan, const NetnsCandidate& candidate, const PodInfo& pod,
+             const std::optional<NetnsId>& remembered, const std::set<std::string>& known) {
+  if (has_process_of(candidate, pod)) return Sign::kOwn;
+  if (is_anothers(candidate, pod, known)) return Sign::kAnothers;
+  if (!pod.netns_hint.empty() && candidate.path == pod.netns_hint) return Sign::kNamed;
+  if (is_inhabited(scan, candidate.id) && !contains_any(known, scan.pod_uids)) return Sign::kInhabited;
+  return remembered == candidate.id ? Sign::kRemembered : Sign::kNone;
 }
 
 Result<const NetnsCandidate*> match_netns(const NetnsScan& scan, const PodInfo& pod,
                                           const std::optional<NetnsId>& remembered, const std::set<std::string>& known) {
   std::vector<const NetnsCandidate*> holders;
-  bool others = false;
+  bool others = false, unproven = false;
   for (const auto& candidate : scan.found) {
     if (!holds_address(candidate, pod)) continue;
-    if (is_anothers(candidate, pod, known)) {
-      others = true;
-    } else {
-      holders.push_back(&candidate);
+    switch (sign_of(scan, candidate, pod, remembered, known)) {
+      case Sign::kAnothers: others = true; break;
+      case Sign::kNone: unproven = true; break;
+      case Sign::kOwn:
+      case Sign::kNamed:
+      case Sign::kInhabited:
+      case Sign::kRemembered: holders.push_back(&candidate); break;
     }
+  }
+  if (holders.empty() && unproven) {
+    return fail(ErrorCode::kDenied,
+                "no process of pod " + pod.full_name() + " runs in the network namespace that holds an address of it");
   }
   if (holders.empty() && others) {
     return fail(ErrorCode::kDenied,

@@ -9,8 +9,10 @@
 #include <catch2/catch_test_macros.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 
 #include "cni-plugin/agent/netns.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace weft;
 using namespace weft::cni::agent;
@@ -84,6 +86,29 @@ TEST_CASE("a namespace is found by an address inside it, and is gone with its la
   // Our holding it open does not make it look alive.
   inhabitant.end();
   CHECK_FALSE(scan_netns({}).value().find((*opened)->id));
+}
+
+TEST_CASE("processes in the node's own namespace tell which pods can be told, and are in no namespace of a pod") {
+  const std::string theirs = "2b7c4e1a-9d3f-4c5b-8a6e-0f1d2c3b4a59", on_the_node = "3c8d5f2b-0e4a-4d6c-9b7f-1a2e3d4c5b60";
+  Inhabitant inhabitant;
+  const testing::TemporaryFolder proc;
+  std::filesystem::create_directory(proc.path("1"));
+  const auto process = [&](const std::string& pid, const std::string& netns, const std::string& uid) {
+    std::filesystem::create_directories(proc.path(pid + "/ns"));
+    std::filesystem::create_symlink(netns, proc.path(pid + "/ns/net"));
+    proc.file(pid + "/cgroup", "0::/kubepods/burstable/pod" + uid + "/c1\n");
+  };
+  process("77", inhabitant.path(), theirs);
+  process("78", "/proc/self/ns/net", on_the_node);
+  const auto scan = scan_netns({proc.path(), {}});
+  REQUIRE(scan);
+  CHECK(scan->pod_uids == std::set<std::string>{theirs, on_the_node});
+  REQUIRE(scan->found.size() == 1);
+  CHECK(scan->found[0].pod_uids == std::set<std::string>{theirs});
+  REQUIRE(scan->processes.size() == 1);
+  CHECK(scan->processes[0].pid == 77);
+  CHECK(sign_of(*scan, scan->found[0], pod(), {}, {on_the_node}) == Sign::kNone);
+  CHECK(sign_of(*scan, scan->found[0], pod(), {}, {}) == Sign::kInhabited);
 }
 
 TEST_CASE("the node's own namespace, and what is none, are nobody's") {

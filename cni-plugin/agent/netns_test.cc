@@ -13,6 +13,17 @@ NetnsCandidate candidate(ino_t inode, std::vector<IpAddress> addresses, std::set
   return {{4, inode}, "/run/netns/n" + std::to_string(inode), std::move(addresses), std::move(uids)};
 }
 
+// With a process in each, that says of itself what the candidate does.
+NetnsScan inhabited(std::vector<NetnsCandidate> found) {
+  NetnsScan scan;
+  for (const auto& candidate : found) {
+    scan.processes.push_back({static_cast<pid_t>(candidate.id.inode), candidate.id, ""});
+    scan.pod_uids.insert(candidate.pod_uids.begin(), candidate.pod_uids.end());
+  }
+  scan.found = std::move(found);
+  return scan;
+}
+
 PodInfo pod(std::vector<IpAddress> ips) {
   PodInfo info;
   info.uid = "uid-1";
@@ -25,8 +36,8 @@ PodInfo pod(std::vector<IpAddress> ips) {
 }  // namespace
 
 TEST_CASE("a pod's namespace is the one that holds one of its addresses") {
-  NetnsScan scan;
-  scan.found = {candidate(1, {ip("10.0.0.1"), ip("fd00::1")}), candidate(2, {ip("10.0.0.2")}), candidate(3, {})};
+  const auto scan =
+      inhabited({candidate(1, {ip("10.0.0.1"), ip("fd00::1")}), candidate(2, {ip("10.0.0.2")}), candidate(3, {})});
   CHECK(match_netns(scan, pod({ip("10.0.0.2")}), {}, {}).value()->id.inode == 2);
   CHECK(match_netns(scan, pod({ip("10.9.9.9"), ip("fd00::1")}), {}, {}).value()->id.inode == 1);
   CHECK(match_netns(scan, pod({ip("10.0.0.3")}), {}, {}).error().code() == ErrorCode::kNotFound);
@@ -37,8 +48,8 @@ TEST_CASE("a pod's namespace is the one that holds one of its addresses") {
 }
 
 TEST_CASE("of several namespaces with the address none is taken unless something tells") {
-  NetnsScan scan;
-  scan.found = {candidate(1, {ip("10.0.0.1")}, {"another"}), candidate(2, {ip("10.0.0.1")}), candidate(3, {ip("10.0.0.1")})};
+  auto scan = inhabited(
+      {candidate(1, {ip("10.0.0.1")}, {"another"}), candidate(2, {ip("10.0.0.1")}), candidate(3, {ip("10.0.0.1")})});
   auto wanted = pod({ip("10.0.0.1")});
   CHECK(match_netns(scan, wanted, {}, {}).error().code() == ErrorCode::kDenied);
   CHECK(match_netns(scan, wanted, NetnsId{4, 9}, {}).error().code() == ErrorCode::kDenied);
@@ -62,8 +73,7 @@ TEST_CASE("of several namespaces with the address none is taken unless something
 }
 
 TEST_CASE("a namespace with processes of another pod of the node, and none of the pod's own, is not the pod's") {
-  NetnsScan scan;
-  scan.found = {candidate(1, {ip("10.0.0.1")}, {"uid-2"})};
+  auto scan = inhabited({candidate(1, {ip("10.0.0.1")}, {"uid-2"})});
   const auto wanted = pod({ip("10.0.0.1")});
   const std::set<std::string> known{"uid-1", "uid-2"};
   CHECK(match_netns(scan, wanted, {}, known).error().code() == ErrorCode::kDenied);
@@ -81,8 +91,54 @@ TEST_CASE("a namespace with processes of another pod of the node, and none of th
     CHECK(match_netns(scan, mirrored, {}, known).value()->id.inode == 1);
   }
   SECTION("the pod has one of its own beside it") {
-    scan.found.push_back(candidate(2, {ip("10.0.0.1")}));
+    scan.found.push_back(candidate(2, {ip("10.0.0.1")}, {"uid-1"}));
     CHECK(match_netns(scan, wanted, {}, known).value()->id.inode == 2);
+  }
+}
+
+TEST_CASE("an address alone makes no namespace a pod's") {
+  const std::set<std::string> known{"uid-1", "uid-2"};
+  const auto mine = candidate(1, {ip("10.0.0.1")}), beside = candidate(2, {ip("10.0.0.2")}, {"uid-2"});
+  auto wanted = pod({ip("10.0.0.1")});
+  NetnsScan scan;
+  scan.found = {mine, beside};
+  const auto sign = [&](std::optional<NetnsId> remembered = {}) {
+    return sign_of(scan, scan.found[0], wanted, remembered, known);
+  };
+  CHECK(sign() == Sign::kNone);
+  CHECK(sign(NetnsId{4, 2}) == Sign::kNone);
+  CHECK(match_netns(scan, wanted, {}, known).error().code() == ErrorCode::kDenied);
+  SECTION("a process that nobody knows is in it, and no pod's can be told") {
+    scan.processes = {{7, {4, 1}, ""}};
+    CHECK(sign() == Sign::kInhabited);
+    SECTION("but another pod's can") {
+      scan.pod_uids = {"uid-2"};
+      CHECK(sign() == Sign::kNone);
+      CHECK(match_netns(scan, wanted, {}, known).error().code() == ErrorCode::kDenied);
+    }
+    SECTION("though it names a pod that is none of the node's") {
+      scan.pod_uids = {"uid-9"};
+      CHECK(sign() == Sign::kInhabited);
+    }
+  }
+  SECTION("a process is elsewhere") {
+    scan.processes = {{7, {4, 2}, ""}};
+    CHECK(sign() == Sign::kNone);
+  }
+  SECTION("it was the pod's") {
+    CHECK(sign(NetnsId{4, 1}) == Sign::kRemembered);
+    CHECK(match_netns(scan, wanted, NetnsId{4, 1}, known));
+  }
+  SECTION("the object names it") {
+    wanted.netns_hint = "/run/netns/n1";
+    CHECK(sign() == Sign::kNamed);
+    CHECK(match_netns(scan, wanted, {}, known));
+    scan.found[0].pod_uids = {"uid-2"};
+    CHECK(sign() == Sign::kAnothers);
+  }
+  SECTION("a process of the pod is in it") {
+    scan.found[0].pod_uids = {"uid-1", "uid-2"};
+    CHECK(sign() == Sign::kOwn);
   }
 }
 

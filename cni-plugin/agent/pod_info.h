@@ -1,6 +1,7 @@
 // What the node agent knows of a pod from outside: who it is, where it is, and whether it is to be in the mesh.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,5 +26,12 @@ struct PodInfo {
   // That UID, of a cgroup or a runtime, is this pod's.
   bool has_uid(const std::string& other) const { return other == uid || (!static_uid.empty() && other == static_uid); }
 };
+
+// What its object, its runtime and its cgroups call it.
+inline std::set<std::string> uids_of(const PodInfo& pod) {
+  std::set<std::string> uids{pod.uid};
+  if (!pod.static_uid.empty()) uids.insert(pod.static_uid);
+  return uids;
+}
 
 }  // namespace weft::cni::agent

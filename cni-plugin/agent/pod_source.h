@@ -2,6 +2,8 @@
 #pragma once
 
 #include <functional>
+#include <set>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +16,7 @@ struct PodSet {
   // False while something could not be read that never was: a pod that is missing may exist all the same, in the mesh or
   // not.
   bool complete = false;
+  std::set<std::string> left_out;  // UIDs of pods of this node that are not among `pods`, as nothing is certain of them
 };
 
 // Thread: the loop's.

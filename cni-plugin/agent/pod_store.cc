@@ -9,6 +9,7 @@ std::string_view to_string(Step step) {
     case Step::kRedirect: return "redirect";
     case Step::kPrepare: return "prepare";
     case Step::kRelease: return "take rules away";
+    case Step::kVacate: return "take rules away from another pod";
     case Step::kAnnounce: return "announce to ztunnel";
     case Step::kExempt: return "exempt probes";
     case Step::kUnexempt: return "end exemption of probes";
@@ -29,10 +30,12 @@ Step next_step(const PodRecord& pod, zds::LinkId newest) {
   if (pod.wish != Wish::kIn) {
     // Proxies first: a node whose own rules cannot be changed must not keep them serving a pod that is gone.
     if (pod.told) return Step::kRevoke;
+    if (pod.foreign) return Step::kVacate;
     if (pod.enrolled_before || !pod.probed.empty()) return Step::kUnexempt;
     return pod.let_go ? Step::kNone : Step::kForget;  // kept, lest it be found again
   }
   if (pod.lost) return Step::kRevoke;
+  if (pod.foreign) return Step::kVacate;
   if (!pod.netns) return pod.info.ips.empty() ? Step::kNone : Step::kFind;
   const bool to_announce = newest != 0 && pod.acked_by != newest && pod.replaying_to != newest;
   // A pod that runs outside is redirected to a proxy that serves it already, so that no connection falls in between; if that
@@ -60,6 +63,8 @@ bool take_offer(PodRecord& pod) {
   pod.waiting = std::move(offer.verdict);
   pod.failures = 0;
   pod.error.clear();
+  pod.found = false;
+  if (pod.foreign && pod.foreign->id == offer.netns->id) pod.foreign = nullptr;
   if (pod.netns && pod.netns->id == offer.netns->id) return false;
   // A new sandbox: a proxy that serves the old one replaces it when it is told of the new.
   pod.netns = std::move(offer.netns);

@@ -43,6 +43,8 @@ struct PodRecord {
   MonotonicTime since{};  // of the last change from outside
 
   NetnsPtr netns;
+  bool found = false;  // by its address; the runtime never named it
+  NetnsPtr foreign;    // found once, and another pod's that is outside the mesh: our rules are still in it
   Rules rules = Rules::kAbsent;
   bool redirected = false;        // it was, or may have been, since it entered
   bool enrolled_before = false;   // by an agent before this one, so that its health probes are exempt already
@@ -83,6 +85,7 @@ enum class Step {
   kRedirect,  // see to the rules
   kPrepare,   // see to the rules without those that redirect; a pod that enters with rules is taken for redirected instead
   kRelease,   // take the rules away
+  kVacate,    // take them away from a namespace that was not the pod's
   kAnnounce,  // ask the newest proxy to serve it
   kExempt,    // exempt the health probes of its addresses
   kUnexempt,  // end that

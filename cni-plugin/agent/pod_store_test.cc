@@ -166,6 +166,29 @@ TEST_CASE("proxies are told of a namespace that went away, once") {
   CHECK(next_step(pod, 1) == Step::kFind);
 }
 
+TEST_CASE(
+    "rules left in another pod's namespace go once the proxies know, and stay where the runtime says it is the pod's") {
+  ManualLoop loop;
+  PodRecord pod(loop, info());
+  pod.netns = pod.foreign = netns(1);
+  pod.found = pod.told = true;
+  pod.rules = Rules::kPresent;
+  lose_namespace(pod);
+  SECTION("the pod stays in the mesh") {}
+  SECTION("it leaves") { pod.wish = Wish::kOut; }
+  SECTION("it is gone") { pod.wish = Wish::kGone; }
+  CHECK(next_step(pod, 1) == Step::kRevoke);
+  pod.told = pod.lost = false;
+  CHECK(next_step(pod, 1) == Step::kVacate);
+  pod.offer = PodRecord::Offer{netns(2), std::make_shared<Verdict>(loop)};
+  CHECK(take_offer(pod));
+  CHECK(pod.foreign);
+  pod.offer = PodRecord::Offer{netns(1), std::make_shared<Verdict>(loop)};
+  CHECK(take_offer(pod));
+  CHECK_FALSE(pod.foreign);
+  CHECK_FALSE(pod.found);
+}
+
 TEST_CASE("a snapshot is never less than the truth") {
   ManualLoop loop;
   PodStore store;

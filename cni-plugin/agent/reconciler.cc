@@ -38,8 +38,8 @@ Task<void> Reconciler::run(StopToken stop) {
 }
 
 void Reconciler::update(const PodSet& set) {
-  known_.clear();
-  for (const auto& info : set.pods) known_.insert(info.uid);
+  known_ = set.left_out;
+  for (const auto& info : set.pods) known_.merge(uids_of(info));
   outside_ = 0;
   std::vector<PodRecordPtr> added;  // all are known before one of them acts
   for (auto info : set.pods) {
@@ -220,6 +220,10 @@ Task<Result<void>> Reconciler::carry_out(Step step, PodRecordPtr pod) {
     case Step::kPrepare: {
       auto prepared = co_await prepare(pod);
       co_return prepared;
+    }
+    case Step::kVacate: {
+      auto vacated = co_await vacate(pod);
+      co_return vacated;
     }
     case Step::kRelease: {
       auto released = co_await network_.release(pod->netns);

@@ -74,6 +74,9 @@ class Reconciler final : public zds::Owner {
   Task<void> displace(PodRecordPtr pod);
   Task<Result<void>> prepare(PodRecordPtr pod);
   Task<Result<void>> redirect(PodRecordPtr pod);
+  // Takes our rules out of a namespace that turned out to be of a pod outside the mesh; of one in it they are its own.
+  Task<Result<void>> vacate(PodRecordPtr pod);
+  bool is_of_nobody_here(const NetnsCandidate& candidate, const PodRecord& asking) const;
   Result<void> remember(const PodRecord& pod);
   Task<Result<void>> announce(PodRecordPtr pod);
   Task<Result<void>> exempt(PodRecordPtr pod);
@@ -97,7 +100,7 @@ class Reconciler final : public zds::Owner {
   PodStore store_;
   ProbeExemption probes_;
   Scope scope_;
-  std::set<std::string> known_;  // UIDs of the last set, pods outside the mesh too
+  std::set<std::string> known_;  // UIDs of all pods of the last set, those outside the mesh and those left out too
   std::size_t outside_ = 0;      // pods of the node that do not concern us
   bool complete_ = false;        // so was the last set
   // Pods that are only remembered, and that a proxy was told to keep because what the state says of them could not be read.

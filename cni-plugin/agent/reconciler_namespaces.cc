@@ -46,22 +46,54 @@ Task<void> Reconciler::displace(PodRecordPtr pod) {
 Task<Result<void>> Reconciler::find_namespace(PodRecordPtr pod) {
   auto seen = co_await scan(std::max(pod->since, loop_.now() - kScanAge));
   if (!seen) co_return fail(std::move(seen).error());
-  auto match = match_netns(**seen, pod->info, memory_.namespace_of(pod->info.uid), known_);
+  const auto remembered = memory_.namespace_of(pod->info.uid);
+  auto match = match_netns(**seen, pod->info, remembered, known_);
   if (!match) co_return fail(std::move(match).error());
   const NetnsId wanted = (*match)->id;
+  const Sign sign = sign_of(**seen, **match, pod->info, remembered, known_);
   auto path = (*match)->path;
   auto opened = co_await network_.open(std::move(path));
   if (!opened) co_return fail(std::move(opened).error());
   if ((*opened)->id != wanted) co_return fail(ErrorCode::kUnavailable, "the network namespace changed while it was opened");
+  if (sign == Sign::kRemembered) {
+    // A new namespace with the number of the old one has no rules.
+    auto ours = co_await network_.has_rules(*opened);
+    if (!ours) co_return fail(std::move(ours).error());
+    if (!*ours) {
+      co_return fail(ErrorCode::kDenied, "no process of pod " + pod->info.full_name() +
+                                             " runs in the network namespace that has the number of the one it had");
+    }
+  }
   // An address tells less than that another pod has the namespace.
   if (const auto other = claimant_of(**match, *pod)) {
     co_return fail(ErrorCode::kDenied, "the network namespace that holds an address of pod " + pod->info.full_name() +
                                            " is that of pod " + other->info.full_name());
   }
   pod->netns = std::move(*opened);
+  pod->found = true;
   // Rules of an earlier agent may be there.
   pod->rules = Rules::kUnknown;
   WEFT_LOG(kInfo, kTarget, "network namespace found", {"pod", pod->info.full_name()}, {"path", pod->netns->path});
+  co_return Result<void>{};
+}
+
+bool Reconciler::is_of_nobody_here(const NetnsCandidate& candidate, const PodRecord& asking) const {
+  return std::ranges::none_of(store_.pods(), [&](const auto& entry) {
+    const auto& other = *entry.second;
+    return &other != &asking && has_process_of(candidate, other.info);
+  });
+}
+
+Task<Result<void>> Reconciler::vacate(PodRecordPtr pod) {
+  const auto netns = pod->foreign;
+  // Calls about a namespace come one after another: who has it from now on makes his rules after this.
+  if (!holder_of(netns->id, *pod)) {
+    auto released = co_await network_.release(netns);
+    if (!released) co_return released;
+    WEFT_LOG(kInfo, kTarget, "rules taken away from a pod outside the mesh", {"path", netns->path},
+             {"instead_of", pod->info.full_name()});
+  }
+  if (pod->foreign == netns) pod->foreign = nullptr;
   co_return Result<void>{};
 }
 
@@ -70,18 +102,20 @@ Task<void> Reconciler::look_after(PodRecordPtr pod) {
   metrics_.verifications.add();
   // One look at the node serves all its pods.
   auto seen = co_await scan(loop_.now() - kVerifyInterval);
-  if (seen && !(*seen)->find(pod->netns->id)) {
-    // The scan may be older than the namespace; one that begins now is not.
+  const auto is_anothers_now = [&](const NetnsCandidate& found) { return is_anothers(found, pod->info, known_); };
+  if (const auto* found = seen ? (*seen)->find(pod->netns->id) : nullptr; seen && (!found || is_anothers_now(*found))) {
+    // The scan may be older than the namespace, or than the first process of the pod in it; one that begins now is not.
     seen = co_await scan(loop_.now());
   }
   if (seen) {
     const auto* found = (*seen)->find(pod->netns->id);
-    const bool anothers = found && is_anothers(*found, pod->info, known_);
+    const bool anothers = found && is_anothers_now(*found);
     if (!found || anothers) {
       metrics_.lost_namespaces.add();
       WEFT_LOG(kWarn, kTarget,
                anothers ? "network namespace has processes of another pod only" : "network namespace is gone",
                {"pod", pod->info.full_name()}, {"path", pod->netns->path});
+      if (anothers && pod->found && is_of_nobody_here(*found, *pod)) pod->foreign = pod->netns;
       lose_namespace(*pod);
       co_return;
     }

@@ -31,6 +31,7 @@ class Node final : public PodNetwork {
     std::vector<MarkUser> mark_users;
     bool foreign = false;            // rules of another program redirect it
     std::set<std::string> pod_uids;  // whose processes are in it
+    bool empty = false;              // nobody's are
   };
   std::map<ino_t, Space> spaces;
   bool marks_broken = false;     // sockets cannot be looked at
@@ -99,7 +100,9 @@ class Node final : public PodNetwork {
     auto scan = std::make_shared<NetnsScan>();
     for (const auto& [inode, space] : spaces) {
       scan->found.push_back({{4, inode}, "/run/netns/" + std::to_string(inode), space.addresses, space.pod_uids});
-      if (!hides_processes) scan->processes.push_back({static_cast<pid_t>(inode), {4, inode}, ""});
+      if (hides_processes || space.empty) continue;
+      scan->processes.push_back({static_cast<pid_t>(inode), {4, inode}, ""});
+      scan->pod_uids.insert(space.pod_uids.begin(), space.pod_uids.end());
     }
     co_return scan;
   }

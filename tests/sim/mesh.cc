@@ -195,6 +195,7 @@ Task<void> Mesh::start_pod(std::size_t pod) {
     auto slept = co_await sleep_for(runtime_loop_, kRetry, {});
     (void)slept;
   }
+  spaces(facts.node).inhabit("/run/netns/" + name, facts.uid);
   traffic_.serve(pod, host);
   pods_[pod].started = true;
   watch_.say(name + " runs");

@@ -32,7 +32,7 @@ std::optional<std::uint16_t> decide_input(const sim::Flow& flow) {
 
 void PodNamespaces::add(sim::Internet& internet, const std::string& path, sim::Host& host,
                         std::vector<IpAddress> addresses) {
-  by_path[path] = {&host, std::move(addresses), internet.namespace_of(host)};
+  by_path[path] = {&host, std::move(addresses), internet.namespace_of(host), {}};
 }
 
 Task<Result<void>> SimPodNetwork::work(const char* what) {
@@ -107,6 +107,11 @@ Task<Result<cni::agent::NetnsScanPtr>> SimPodNetwork::scan() {
     candidate.id = id_of(space.fd);
     candidate.path = path;
     candidate.addresses = space.addresses;
+    if (!space.uid.empty()) {
+      candidate.pod_uids.insert(space.uid);
+      scan->pod_uids.insert(space.uid);
+      scan->processes.push_back({1, candidate.id, space.uid});
+    }
     scan->found.push_back(std::move(candidate));
   }
   co_return scan;

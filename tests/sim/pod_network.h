@@ -16,11 +16,13 @@ struct PodNamespaces {
     sim::Host* host = nullptr;
     std::vector<IpAddress> addresses;
     Fd fd;
+    std::string uid;  // of the pod whose processes run there; empty before they do
   };
   std::map<std::string, Space> by_path;  // /run/netns/NAME
   double failing = 0;                    // chance that a call fails
 
   void add(sim::Internet& internet, const std::string& path, sim::Host& host, std::vector<IpAddress> addresses);
+  void inhabit(const std::string& path, std::string uid) { by_path.at(path).uid = std::move(uid); }
   void remove(const std::string& path) { by_path.erase(path); }
 };
 
