@@ -16,8 +16,8 @@
 #include <cerrno>
 #include <charconv>
 #include <map>
-#include <thread>
 
+#include "cni-plugin/redirect/inside.h"
 #include "lib/base/scope_exit.h"
 
 namespace weft::cni::agent {
@@ -97,7 +97,7 @@ std::vector<IpAddress> list_addresses() {
   return result;
 }
 
-// Enters each namespace. Runs on a thread of its own, which ends where it got to.
+// Enters each namespace; the thread stays where it got to.
 void fill_addresses(std::vector<NetnsCandidate>& candidates) {
   std::erase_if(candidates, [](NetnsCandidate& candidate) {
     auto netns = open_any(candidate.path);
@@ -185,7 +185,12 @@ Result<NetnsScan> scan_netns(const NetnsPlaces& places) {
     std::from_chars(name.data(), name.data() + name.size(), process.pid);
   }
   for (auto& [id, candidate] : by_id) scan.found.push_back(std::move(candidate));
-  std::thread(fill_addresses, std::ref(scan.found)).join();
+  const auto stay = []() -> Result<void> { return {}; };
+  const auto fill = [&scan]() -> Result<void> {
+    fill_addresses(scan.found);
+    return {};
+  };
+  WEFT_TRY_VOID(redirect::on_own_thread<void>(stay, fill));
   return scan;
 }
 

@@ -78,8 +78,8 @@ struct NetnsScan {
   const NetnsCandidate* find(const NetnsId& id) const;  // null when there is none
 };
 
-// Fails only when /proc cannot be read; what vanishes meanwhile is left out, and so
-// is the cgroup of processes that this program started.
+// kLimit when there is no thread to look with; else fails only when /proc cannot be read. What vanishes meanwhile is left
+// out, and so are the cgroups of processes that this program started.
 Result<NetnsScan> scan_netns(const NetnsPlaces& places);
 
 bool holds_address(const NetnsCandidate& candidate, const PodInfo& pod);

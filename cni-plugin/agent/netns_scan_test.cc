@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -109,6 +110,20 @@ TEST_CASE("processes in the node's own namespace tell which pods can be told, an
   CHECK(scan->processes[0].pid == 77);
   CHECK(sign_of(*scan, scan->found[0], pod(), {}, {on_the_node}) == Sign::kNone);
   CHECK(sign_of(*scan, scan->found[0], pod(), {}, {}) == Sign::kInhabited);
+}
+
+TEST_CASE("where no thread is to be had a look at the namespaces fails, and nothing else") {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // A limit of processes does not hold for root.
+    const rlimit none{0, 0};
+    if (::setgid(65534) != 0 || ::setuid(65534) != 0 || ::setrlimit(RLIMIT_NPROC, &none) != 0) std::_Exit(2);
+    const auto scan = scan_netns({});
+    std::_Exit(!scan && scan.error().code() == ErrorCode::kLimit ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
 }
 
 TEST_CASE("the node's own namespace, and what is none, are nobody's") {
