@@ -57,6 +57,28 @@ TEST_CASE("a pod does not start when its rules or its proxy fail, and is enrolle
   CHECK(f.gauge("weft_agent_unenforced_pods") == 0);
 }
 
+TEST_CASE("a pod whose name no proxy can be told does not start, says why, and goes; others are served") {
+  Fixture f;
+  f.start();
+  f.node.spaces[7] = {};
+  f.node.spaces[8] = {};
+  auto pod = f.pod("a", "10.0.0.1");
+  SECTION("its name") { pod.name = "caf\xE9"; }
+  SECTION("its UID") { pod.uid = "caf\xE9"; }
+  f.set.pods = {pod};
+  f.update();
+  CHECK(f.add(pod, 7) == "a name of the pod is no UTF-8");
+  CHECK(f.node.spaces[7].redirected);
+  CHECK(f.add(f.pod("b", "10.0.0.2"), 8) == "ok");
+  f.ztunnel = std::make_unique<Fixture::Ztunnel>(f);
+  REQUIRE(f.until([&] { return f.serving("b"); }));
+  CHECK(f.agent->reconciler.pods().at(pod.uid)->error == "a name of the pod is no UTF-8");
+  CHECK(f.let_go(pod.full_name(), 7) == "ok");
+  f.set.pods.erase(f.set.pods.begin());
+  f.update();
+  CHECK(f.until([&] { return f.agent->reconciler.pods().size() == 1; }));
+}
+
 TEST_CASE("a label enrols a running pod, found by its address, and its removal releases it") {
   Fixture f;
   f.start();

@@ -41,8 +41,8 @@ Add read_add(const wire::AddWorkload& add) {
   return {{add.uid(), info.name(), info.namespace_(), info.service_account()}, add.has_workload_info()};
 }
 
-// The text as far as it is UTF-8 (RFC 3629, structure only) and short enough.
-std::string_view usable(std::string_view text) {
+// How much of the text is UTF-8 (RFC 3629, structure only).
+std::size_t valid_utf8(std::string_view text) {
   std::size_t good = 0;
   while (good < text.size()) {
     const auto first = static_cast<unsigned char>(text[good]);
@@ -52,7 +52,7 @@ std::string_view usable(std::string_view text) {
                                : first < 0xF0 ? 3
                                : first < 0xF5 ? 4
                                               : 0;
-    if (length == 0 || good + length > std::min(text.size(), kErrorMax)) break;
+    if (length == 0 || good + length > text.size()) break;
     bool continued = true;
     for (std::size_t i = 1; i < length; ++i) continued &= (static_cast<unsigned char>(text[good + i]) & 0xC0) == 0x80;
     if (!continued) break;
@@ -64,12 +64,31 @@ std::string_view usable(std::string_view text) {
     }
     good += length;
   }
-  return text.substr(0, good);
+  return good;
 }
+
+// The text as far as it is UTF-8 and short enough.
+std::string_view usable(std::string_view text) {
+  text = text.substr(0, kErrorMax);
+  return text.substr(0, valid_utf8(text));
+}
+
+bool is_utf8(std::string_view text) { return valid_utf8(text) == text.size(); }
+
+struct IsReadable {
+  bool operator()(const Add& add) const {
+    const auto& pod = add.pod;
+    return is_utf8(pod.uid) && is_utf8(pod.name) && is_utf8(pod.namespace_name) && is_utf8(pod.service_account);
+  }
+  bool operator()(const Keep& keep) const { return is_utf8(keep.uid); }
+  bool operator()(const Del& del) const { return is_utf8(del.uid); }
+  bool operator()(const SnapshotSent&) const { return true; }
+};
 
 }  // namespace
 
 Result<std::string> encode(const Request& request) {
+  if (!std::visit(IsReadable{}, request)) return fail(ErrorCode::kInvalidArgument, "a name of the pod is no UTF-8");
   wire::WorkloadRequest message;
   std::visit(Writer{message}, request);
   auto bytes = message.SerializeAsString();

@@ -46,7 +46,7 @@ struct Ack {
   std::string error;  // empty: done
 };
 
-// kLimit when the names do not fit.
+// kLimit when the names do not fit; kInvalidArgument when one is no UTF-8, which every reader refuses with the connection.
 Result<std::string> encode(const Request& request);
 std::string encode(const Hello& hello);
 // An error text that does not fit, or is no UTF-8, is cut to what is.

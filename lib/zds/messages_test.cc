@@ -45,6 +45,17 @@ TEST_CASE("a message that its reader could not take is not made") {
   const auto refused = encode(Add{long_one});
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code() == ErrorCode::kLimit);
+  for (auto field : {&Pod::uid, &Pod::name, &Pod::namespace_name, &Pod::service_account}) {
+    Pod pod = kPod;
+    pod.*field = "caf\xC3\xA9";
+    CHECK(encode(Add{pod}));
+    pod.*field = "caf\xE9";
+    const auto unreadable = encode(Add{pod});
+    REQUIRE_FALSE(unreadable);
+    CHECK(unreadable.error().code() == ErrorCode::kInvalidArgument);
+  }
+  CHECK_FALSE(encode(Keep{"\xFF"}));
+  CHECK_FALSE(encode(Del{"\xFF"}));
 }
 
 TEST_CASE("an error text is cut where it stops being short or UTF-8, and stays an error") {

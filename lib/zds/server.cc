@@ -124,6 +124,7 @@ Task<Result<void>> Server::replay(LinkPtr link, std::vector<SnapshotPod> pods) {
   for (const auto& item : pods) {
     auto message = item.netns ? encode(Add{item.pod}) : encode(Keep{item.pod.uid});
     if (!message) {
+      WEFT_LOG(kWarn, kTarget, "a pod cannot be handed over", {"uid", item.pod.uid}, {"error", message.error().message()});
       owner_.answered(link->id, item.pod.uid, fail(std::move(message).error()));
       continue;
     }
@@ -221,7 +222,7 @@ Task<Result<LinkId>> Server::add(Pod pod, NetnsPtr netns, StopToken stop) {
 
 Task<Result<void>> Server::remove(std::string uid, StopToken stop) {
   auto message = encode(Del{std::move(uid)});
-  if (!message) co_return fail(std::move(message).error());
+  if (!message) co_return Result<void>{};  // no proxy ever heard of it
   std::vector<ChangePtr> sent;
   std::string errors;
   for (const auto& link : links_) {

@@ -42,7 +42,8 @@ class Owner {
   // The pods a proxy that just connected shall serve; those left out it gives up. Called once a connection; from then on
   // additions and removals reach that connection after its snapshot.
   virtual std::vector<SnapshotPod> snapshot(LinkId link) = 0;
-  // A pod of the snapshot sent with its namespace was answered: served, or the proxy's error.
+  // A pod of the snapshot sent with its namespace was answered: served, or the proxy's error. Or it is one that no message
+  // can name (encode()): the proxy does not hear of it.
   virtual void answered(LinkId link, const std::string& uid, Result<void> outcome) = 0;
   // The newest connection is another one, or none (0), or one came or went.
   virtual void links_changed(LinkId newest, std::size_t count) = 0;
@@ -68,10 +69,12 @@ class Server {
   Task<void> run(StopToken stop);
 
   // Asks the newest proxy to serve a pod. Returns the connection that said yes. kUnavailable without a proxy, kLimit when
-  // too much waits for it, kRefused with the proxy's error, kClosed or kTimeout when the connection ended.
+  // too much waits for it, kRefused with the proxy's error, kClosed or kTimeout when the connection ended; of encode() for a
+  // pod that no message can name.
   Task<Result<LinkId>> add(Pod pod, NetnsPtr netns, StopToken stop);
   // Tells every proxy that a pod is gone and waits for all. None is success; so is a connection that ends meanwhile, as the
-  // next snapshot no longer names the pod: the owner takes it out of snapshot() before it calls this.
+  // next snapshot no longer names the pod: the owner takes it out of snapshot() before it calls this. A UID that no message
+  // can name is success too.
   Task<Result<void>> remove(std::string uid, StopToken stop);
 
   LinkId newest() const;

@@ -207,6 +207,21 @@ TEST_CASE("a pod whose names are too long is refused without harm to the others"
   CHECK(f.server->links() == 1);
 }
 
+TEST_CASE("a pod with a byte that is no UTF-8 is refused without harm to the others") {
+  Fixture f;
+  const std::string name("caf\xE9");
+  f.pods.pods = {
+      {{"u", name, "ns", "sa"}, any_file()}, {{name, "n", "ns", "sa"}, nullptr}, {{"a", "n", "ns", "sa"}, any_file()}};
+  RunningClient client(f);
+  CHECK(client.proxy.log == Lines{"add a", "snapshot of 1"});
+  CHECK(f.pods.log ==
+        Lines{"newest 1 of 1", "u@1 a name of the pod is no UTF-8", name + "@1 a name of the pod is no UTF-8", "a@1 ok"});
+  CHECK(f.add(name) == "invalid_argument: a name of the pod is no UTF-8");
+  CHECK(f.remove(name) == "ok");
+  CHECK(f.add("b") == "by 1");
+  CHECK(f.server->links() == 1);
+}
+
 TEST_CASE("of two proxies the newest gets additions, both get removals, and the older one takes over") {
   Fixture f;
   RunningClient older(f);
