@@ -164,6 +164,32 @@ TEST_CASE("a Unix socket carries bytes and has the mode asked for") {
   CHECK(!asio::listen_unix(loop, std::string(200, 'x'), 0600));
 }
 
+TEST_CASE("a listener that ends leaves the socket file of the one that replaced it") {
+  const testing::TemporaryFolder folder;
+  asio::Loop loop;
+  asio::UnixPackets network(loop);
+  const auto door = folder.path("door.sock"), zds = folder.path("zds.sock");
+  auto old_door = asio::listen_unix(loop, door, 0600);
+  auto old_zds = network.listen(zds, 0600);
+  REQUIRE((old_door && old_zds));
+  auto new_door = asio::listen_unix(loop, door, 0600);
+  auto new_zds = network.listen(zds, 0600);
+  REQUIRE((new_door && new_zds));
+  SECTION("closed") {
+    (*old_door)->close();
+    (*old_zds)->close();
+  }
+  SECTION("finished") { (*old_door)->finish(); }
+  old_door->reset();
+  old_zds->reset();
+  CHECK(std::filesystem::exists(door));
+  CHECK(std::filesystem::exists(zds));
+  new_door->reset();
+  new_zds->reset();
+  CHECK(!std::filesystem::exists(door));
+  CHECK(!std::filesystem::exists(zds));
+}
+
 TEST_CASE("packets keep their boundaries and carry descriptors") {
   const testing::TemporaryFolder folder;
   asio::Loop loop;

@@ -108,8 +108,8 @@ class UnixPacketSocket final : public io::PacketSocket {
 
 class UnixPacketListener final : public io::PacketListener {
  public:
-  UnixPacketListener(Loop& loop, Fd fd, std::string path)
-      : loop_(loop), descriptor_(loop, std::move(fd)), path_(std::move(path)) {}
+  UnixPacketListener(Loop& loop, ListeningSocket socket)
+      : loop_(loop), descriptor_(loop, std::move(socket.fd)), file_(std::move(socket.file)) {}
   ~UnixPacketListener() override { close(); }
 
   Task<Result<io::PacketSocketPtr>> accept(StopToken stop) override {
@@ -118,7 +118,7 @@ class UnixPacketListener final : public io::PacketListener {
       if (closed_ || stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "listener closed");
       Fd fd(::accept4(descriptor_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (fd) co_return std::make_unique<UnixPacketSocket>(loop_, std::move(fd));
-      if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) co_return fail_errno(errno, "accept " + path_);
+      if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) co_return fail_errno(errno, "accept " + file_.path());
       co_await descriptor_.ready(Descriptor::kRead);
     }
   }
@@ -126,7 +126,7 @@ class UnixPacketListener final : public io::PacketListener {
   void close() override {
     if (closed_) return;
     closed_ = true;
-    ::unlink(path_.c_str());
+    file_.remove();
     ::shutdown(descriptor_.fd(), SHUT_RDWR);
     descriptor_.cancel();
     descriptor_.close();
@@ -135,7 +135,7 @@ class UnixPacketListener final : public io::PacketListener {
  private:
   Loop& loop_;
   Descriptor descriptor_;
-  std::string path_;
+  SocketFile file_;
   bool closed_ = false;
 };
 
@@ -149,8 +149,8 @@ Task<Result<io::PacketSocketPtr>> UnixPackets::connect(std::string path, StopTok
 }
 
 Result<io::PacketListenerPtr> UnixPackets::listen(const std::string& path, unsigned mode) {
-  WEFT_TRY(Fd fd, listen_at(path, SOCK_SEQPACKET, mode));
-  return std::make_unique<UnixPacketListener>(loop_, std::move(fd), path);
+  WEFT_TRY(auto socket, listen_at(path, SOCK_SEQPACKET, mode));
+  return std::make_unique<UnixPacketListener>(loop_, std::move(socket));
 }
 
 }  // namespace weft::asio

@@ -1,7 +1,6 @@
 #include "lib/asio/unix_socket.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "lib/asio/detail/socket_listener.h"
 #include "lib/asio/detail/unix_path.h"
@@ -13,18 +12,16 @@ namespace {
 // Removes the socket file with the listener.
 class UnixListener final : public io::Listener {
  public:
-  UnixListener(io::ListenerPtr inner, std::string path) : inner_(std::move(inner)), path_(std::move(path)) {}
+  UnixListener(io::ListenerPtr inner, SocketFile file) : inner_(std::move(inner)), file_(std::move(file)) {}
   ~UnixListener() override { close(); }
   Task<Result<io::Accepted>> accept(StopToken stop) override { return inner_->accept(std::move(stop)); }
   void close() override {
-    if (!path_.empty()) ::unlink(path_.c_str());
-    path_.clear();
+    file_.remove();
     inner_->close();
   }
   void yield_port() override {}
   void finish() override {
-    if (!path_.empty()) ::unlink(path_.c_str());
-    path_.clear();
+    file_.remove();
     inner_->finish();
   }
   SocketAddress address() const override { return {}; }
@@ -32,14 +29,15 @@ class UnixListener final : public io::Listener {
 
  private:
   io::ListenerPtr inner_;
-  std::string path_;
+  SocketFile file_;
 };
 
 }  // namespace
 
 Result<io::ListenerPtr> listen_unix(Loop& loop, const std::string& path, unsigned mode) {
-  WEFT_TRY(Fd fd, listen_at(path, SOCK_STREAM, mode));
-  return std::make_unique<UnixListener>(make_listener(loop, std::move(fd), SocketKind::kUnix, {}), path);
+  WEFT_TRY(auto socket, listen_at(path, SOCK_STREAM, mode));
+  auto inner = make_listener(loop, std::move(socket.fd), SocketKind::kUnix, {});
+  return std::make_unique<UnixListener>(std::move(inner), std::move(socket.file));
 }
 
 Task<Result<io::StreamPtr>> connect_unix(Loop& loop, std::string path, StopToken stop) {

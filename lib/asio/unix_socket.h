@@ -9,7 +9,8 @@
 namespace weft::asio {
 
 // Listens at `path`, replacing a socket file that was left behind, with permissions `mode`. Accepted connections carry no
-// addresses. The file is removed when the listener is destroyed. kInvalidArgument when the path is too long (107 bytes).
+// addresses. The file is removed when the listener ends, unless another listener replaced it. kInvalidArgument when the path
+// is too long (107 bytes).
 Result<io::ListenerPtr> listen_unix(Loop& loop, const std::string& path, unsigned mode);
 
 // kNotFound without a socket file, kRefused when nobody listens, kUnavailable when the backlog is full.

@@ -54,7 +54,8 @@ class PacketNetwork {
   virtual ~PacketNetwork() = default;
   // kNotFound without a socket file, kRefused when nobody listens, kUnavailable when its backlog is full.
   virtual Task<Result<PacketSocketPtr>> connect(std::string path, StopToken stop) = 0;
-  // Replaces a socket file that was left behind; the file has permissions `mode` and goes with the listener.
+  // Replaces a socket file that was left behind; the file has permissions `mode` and goes with the listener, unless another
+  // one replaced it.
   virtual Result<PacketListenerPtr> listen(const std::string& path, unsigned mode) = 0;
 };
 

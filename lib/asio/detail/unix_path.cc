@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace weft::asio {
 namespace {
@@ -28,7 +29,14 @@ Result<Fd> make_socket(int type) {
 
 }  // namespace
 
-Result<Fd> listen_at(const std::string& path, int type, unsigned mode) {
+void SocketFile::remove() {
+  if (std::exchange(removed_, true)) return;
+  struct stat now;
+  if (::lstat(path_.c_str(), &now) != 0 || now.st_dev != device_ || now.st_ino != inode_) return;
+  ::unlink(path_.c_str());
+}
+
+Result<ListeningSocket> listen_at(const std::string& path, int type, unsigned mode) {
   WEFT_TRY(const sockaddr_un address, address_of(path));
   WEFT_TRY(Fd fd, make_socket(type));
   struct stat existing;
@@ -38,9 +46,11 @@ Result<Fd> listen_at(const std::string& path, int type, unsigned mode) {
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return fail_errno(errno, "bind " + path);
   }
+  struct stat made;
+  if (::lstat(path.c_str(), &made) != 0) return fail_errno(errno, "stat " + path);
   if (::chmod(path.c_str(), mode) != 0) return fail_errno(errno, "chmod " + path);
   if (::listen(fd.get(), 128) != 0) return fail_errno(errno, "listen " + path);
-  return fd;
+  return ListeningSocket{std::move(fd), SocketFile(path, made.st_dev, made.st_ino)};
 }
 
 Result<Fd> connect_to(const std::string& path, int type) {
