@@ -46,6 +46,10 @@ class KernelSockets {
   Fd netns_;                            // none: the own namespace
 };
 
+// Connections that one turn of a loop takes from a port; the rest wait in the kernel's backlog. A port with many of them
+// then keeps no timer or connection of others waiting, while four a turn are still more than a worker can do handshakes for.
+inline constexpr std::size_t kAcceptedPerTurn = 4;
+
 // How long accepting pauses when the process is out of descriptors or memory.
 inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
 

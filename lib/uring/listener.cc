@@ -6,7 +6,6 @@
 #include <coroutine>
 #include <deque>
 
-#include "lib/io/kernel_sockets.h"
 #include "lib/uring/socket.h"
 
 namespace weft::uring {
@@ -151,6 +150,7 @@ class SocketListener final : public io::Listener {
     ListenerState& state = *state_;
     StopCallback on_stop(stop, [&state] { state.wake(); });
     for (;;) {
+      if (state.finished_) co_await yield_to(state.loop_);  // the kernel's whole queue is here: others have their turns too
       if (state.at_end() || stop.stop_requested()) co_return fail(ErrorCode::kCancelled, "listener closed");
       state.accept_more();
       ListenerState::NextAccepted next{state};

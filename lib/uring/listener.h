@@ -5,14 +5,14 @@
 #pragma once
 
 #include "lib/base/fd.h"
-#include "lib/io/network.h"
+#include "lib/io/kernel_sockets.h"
 #include "lib/uring/loop.h"
 
 namespace weft::uring {
 
 // Connections accepted, or being accepted, and not yet taken by accept(): what one turn of the loop can take from a port.
-// The rest wait in the kernel's backlog. Nobody's share of descriptors has these yet.
-inline constexpr std::size_t kAcceptedMax = 4;
+// Nobody's share of descriptors has these yet.
+inline constexpr std::size_t kAcceptedMax = io::kAcceptedPerTurn;
 
 // `fd` listens and is blocking. Without descriptors accepting pauses until one is closed on this loop, 100 ms at the most.
 io::ListenerPtr make_listener(Loop& loop, Fd fd, const io::ListenOptions& options);

@@ -129,6 +129,7 @@ ROWS = [
         DESCRIPTORS, (ZTUNNEL, "one pod's connections never take the descriptors of others, all pods' never those of the program"),
         (ZTUNNEL, "only so many offenders are remembered, the latest"),
         (ENGINES, "connections that nobody has taken yet hold few descriptors"),
+        (ENGINES, "while many connections wait to be taken, others have their turns in between"),
         (ENGINES, "running out of descriptors pauses accepting")]),
     (24, "admin surface", [
         (ADMIN, "bad requests are refused, counted, and harm nobody else"),

@@ -10,6 +10,7 @@
 #include <iterator>
 #include <thread>
 
+#include "lib/io/kernel_sockets.h"
 #include "tests/support/count.h"
 #include "tests/support/traffic.h"
 
@@ -363,6 +364,46 @@ Task<void> few_taken_ahead(Engine& engine) {
   }
 }
 
+// Posts itself again until `done`, and notes how many connections were taken between two turns.
+struct Between {
+  Loop& loop;
+  const std::vector<StreamPtr>& taken;
+  std::size_t seen = 0, most = 0;
+  bool done = false, over = false;
+  void run() {
+    most = std::max(most, taken.size() - seen);
+    seen = taken.size();
+    if (done) {
+      over = true;
+    } else {
+      loop.post([this] { run(); });
+    }
+  }
+};
+
+Task<void> few_taken_a_turn(Engine& engine) {
+  auto network = engine.networks().own();
+  auto listener = network->listen(kLoopback, {});
+  REQUIRE(listener);
+  std::vector<StreamPtr> clients, taken;
+  for (std::size_t i = 0; i < 64; ++i) {
+    auto client = co_await network->connect((*listener)->address(), {}, {});
+    REQUIRE(client);
+    clients.push_back(std::move(*client));
+  }
+  Between others{engine.loop(), taken};
+  others.run();
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    if (i == 32) (*listener)->finish();  // the rest comes from its own queue
+    auto accepted = co_await (*listener)->accept({});
+    REQUIRE(accepted);
+    taken.push_back(std::move(accepted->stream));
+  }
+  others.done = true;
+  while (!others.over) co_await yield_to(engine.loop());
+  CHECK(others.most <= kAcceptedPerTurn);
+}
+
 Task<void> addresses(Engine& engine) {
   auto network = engine.networks().own();
   ListenOptions options;
@@ -395,6 +436,9 @@ TEST_CASE("a listener that yields its port leaves what begins later to a newer o
 TEST_CASE("an accepted connection knows its addresses") { on_every_engine(addresses); }
 TEST_CASE("running out of descriptors pauses accepting") { on_every_engine(out_of_descriptors, true); }
 TEST_CASE("connections that nobody has taken yet hold few descriptors") { on_every_engine(few_taken_ahead, true); }
+TEST_CASE("while many connections wait to be taken, others have their turns in between") {
+  on_every_engine(few_taken_a_turn, true);
+}
 TEST_CASE("two thousand connections at once") {
   on_every_engine([](Engine& engine) { return many_connections(engine, 2000); });
 }

@@ -23,6 +23,11 @@ class SocketListener final : public io::Listener {
   Task<Result<io::Accepted>> accept(StopToken stop) override {
     StopCallback on_stop(stop, [this] { wake(); });
     for (;;) {
+      // The kernel's queue may never be empty, and whoever takes from it may come back at once.
+      if (taken_ == io::kAcceptedPerTurn) {
+        co_await yield_to(loop_);
+        taken_ = 0;
+      }
       if (closed_ || stop.stop_requested() || (finished_ && queued_.empty()))
         co_return fail(ErrorCode::kCancelled, "listener closed");
       Fd fd;
@@ -33,6 +38,7 @@ class SocketListener final : public io::Listener {
         fd = Fd(::accept4(descriptor_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       }
       const int os_error = errno;
+      ++taken_;
       if (fd) {
         Result<io::Accepted> accepted = io::Accepted();
         if (kind_ == SocketKind::kTcp) accepted = io::describe_accepted(fd.get(), options_);
@@ -42,6 +48,7 @@ class SocketListener final : public io::Listener {
       }
       if (os_error == EAGAIN) {
         co_await descriptor_.ready(Descriptor::kRead);
+        taken_ = 0;
       } else if (out_of_resources(os_error)) {
         notice_.write(os_error, loop_.now());
         StopSource pause;
@@ -88,6 +95,7 @@ class SocketListener final : public io::Listener {
   SocketAddress address_;
   StopSource* pause_ = nullptr;
   io::PauseNotice notice_;
+  std::size_t taken_ = 0;  // since others had a turn, those that were gone again included
   bool closed_ = false;
   bool finished_ = false;
   std::deque<Fd> queued_;  // once finished
