@@ -37,7 +37,9 @@ bool Budget::begin_frame(const FrameHeader& frame, MonotonicTime now) {
 
 bool Budget::end_frame(const FrameHeader& frame, MonotonicTime now) {
   if (frame.type == kFrameHeaders || frame.type == kFrameContinuation) block_open_ = !(frame.flags & kFlagEndHeaders);
-  if (frame.type != kFrameData || used_) return true;
+  if (used_) return true;
+  if (frame.type == kFrameHeaders) return on_unwanted_headers(now);
+  if (frame.type != kFrameData) return true;
   const bool empty = frame.length == 0 || frame.flags & kFlagPadded;
   const bool ends = frame.length == 0 && frame.flags & kFlagEndStream;
   return waste_.take(empty && !ends ? kEmptyFrameCost : 1, now) || break_with(Breach::kNoProgress);

@@ -20,7 +20,8 @@ namespace weft::http2 {
 enum class Breach : std::uint8_t {
   kResets,         // streams that were opened and reset before they carried a byte (CVE-2023-44487, CVE-2025-8671)
   kControlFrames,  // PING, SETTINGS, PRIORITY, WINDOW_UPDATE and unknown frames (CVE-2019-9512, -9513, -9515)
-  kNoProgress,     // DATA that is empty, padding only, or for streams that are gone (CVE-2019-9518); requests refused
+  kNoProgress,     // DATA that is empty, padding only, or for streams that are gone (CVE-2019-9518); requests refused;
+                   // HEADERS that nobody waits for
   kTinyFrames,     // DATA of a few bytes that nobody reads
   kHeaderBlock,    // CONTINUATION without end, or a header block too long to be a request (CVE-2024-27316)
   kHeaderTimeout,  // a header block that was begun and not finished
@@ -57,6 +58,11 @@ inline constexpr std::uint32_t kEmptyFrameCost = kWasteBurst / 100;
 // connections. 6,500 at once and 100 a second for ever; where others of the connection carry bytes, 65 more for each frame.
 inline constexpr std::uint32_t kRefusedCost = 10;
 
+// HEADERS that nobody waits for: of streams that are gone, never were or come after our GOAWAY, and interim responses. They
+// are unpacked all the same, or the table would be out of step. 200 streams that we end at once may each have an answer and
+// trailers under way, besides 200 requests that cross a GOAWAY: 655 at once, 10 a second, 6 more for each frame of bytes.
+inline constexpr std::uint32_t kUnwantedHeadersCost = 100;
+
 // Frames below this size cost us more than they carry. Each is counted until as many bytes were taken by the application:
 // interactive traffic, byte by byte, is never near the bound, and a reader that has stalled is not blamed on its writer
 // before 131,072 of them lie unread.
@@ -91,12 +97,16 @@ class Budget {
   // A frame was begun, before anything is done about it; and was received to its end. RST_STREAM is not charged here.
   bool begin_frame(const FrameHeader& frame, MonotonicTime now);
   bool end_frame(const FrameHeader& frame, MonotonicTime now);
-  // Between the two: DATA payload that somebody is there for.
+  // Between the two: DATA payload, and a header block, that somebody is there for.
   bool on_payload(std::size_t size);
+  void on_header_block() { used_ = true; }
   // A reset of a stream that had carried nothing, by the peer or provoked by it; and of one that is gone.
   bool on_idle_reset(MonotonicTime now) { return resets_.take(1, now) || break_with(Breach::kResets); }
   // Server: a request was answered by a refusal, nothing came of it.
   bool on_refused(MonotonicTime now) { return waste_.take(kRefusedCost, now) || break_with(Breach::kNoProgress); }
+  bool on_unwanted_headers(MonotonicTime now) {
+    return waste_.take(kUnwantedHeadersCost, now) || break_with(Breach::kNoProgress);
+  }
   bool on_control(std::uint32_t cost, MonotonicTime now) {
     return control_.take(cost, now) || break_with(Breach::kControlFrames);
   }
@@ -120,7 +130,7 @@ class Budget {
   std::size_t block_size_ = 0;
   std::uint32_t continuations_ = 0;
   bool block_open_ = false;
-  bool used_ = false;  // payload of the frame was handed on
+  bool used_ = false;  // there is somebody for what the frame holds
   std::optional<Breach> breach_;
 };
 

@@ -1,7 +1,8 @@
 // Finds the frames in a peer's bytes by their headers alone (RFC 9113 §4.1).
 //
-// nghttp2 says nothing of frames that it passes over: unknown types, DATA of streams that are gone. They are what a flood is
-// best made of, so their headers are read here, before it. A few instructions a frame, nothing a byte; no allocation.
+// nghttp2 says nothing of frames that it passes over: unknown types, DATA and HEADERS of streams that are gone. They are
+// what a flood is best made of, so their headers are read here, before it. A few instructions a frame, nothing a byte; no
+// allocation.
 #pragma once
 
 #include <algorithm>

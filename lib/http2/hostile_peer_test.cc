@@ -157,6 +157,92 @@ TEST_CASE("requests that are refused one after the other end the connection, oth
   }
 }
 
+TEST_CASE("headers for streams that are gone end the connection after a burst, those that cross our own reset do not") {
+  const auto trailers = [](std::uint32_t id) {
+    return h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders | h2raw::kEndStream, id, h2raw::literal("x", "y"));
+  };
+  constexpr std::size_t kAtOnce = kWasteBurst / kUnwantedHeadersCost;
+  {
+    INFO("passed over: a later stream was opened first");
+    Hostile h;
+    REQUIRE(h.send(h2raw::hello() + h2raw::connect(101)));
+    CHECK(flood(h, 5000, [](std::size_t i) { return h2raw::connect(id(i % 50)); }) == kAtOnce);
+    CHECK(h.handled == 1);
+    check_breach(h, Breach::kNoProgress);
+  }
+  {
+    INFO("gone by our reset");
+    Hostile h;
+    REQUIRE(h.send(h2raw::hello() + h2raw::connect(1)));
+    h.drop();
+    CHECK(flood(h, 5000, [&](std::size_t) { return trailers(1); }) == kAtOnce);
+    check_breach(h, Breach::kNoProgress);
+  }
+  {
+    INFO("being reset: our answer has not left yet");
+    Hostile h;
+    REQUIRE(h.send(h2raw::hello()));
+    const auto sent = flood(h, 5000, [&](std::size_t i) {
+      std::string piece = h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, id(i), h2raw::literal(":method", "CONNECT"));
+      for (int j = 0; j < 10; ++j) piece += trailers(id(i));
+      return piece;
+    });
+    CHECK(sent <= kAtOnce / 10);
+    check_breach(h, Breach::kNoProgress);
+  }
+  {
+    INFO("beyond our GOAWAY");
+    Hostile h;
+    REQUIRE(h.send(h2raw::hello() + h2raw::connect(1)));
+    h.connection->shutdown();
+    h.loop.run_until_idle();
+    for (const auto& frame : h.frames())
+      if (frame.type == h2raw::kPing) REQUIRE(h.send(h2raw::frame(h2raw::kPing, h2raw::kAck, 0, frame.payload)));
+    h.answered.clear();
+    CHECK(flood(h, 5000, [](std::size_t i) { return h2raw::connect(id(i + 1)); }) == kAtOnce);
+    CHECK(h.handled == 1);
+    check_breach(h, Breach::kNoProgress);
+  }
+  {
+    INFO("answers to a request that was taken back");
+    Hostile h({}, Role::kClient);
+    auto stream = h.connection->open({{":method", "CONNECT"}, {":authority", "a:1"}}, Stream::Body::kFollows);
+    REQUIRE(stream);
+    REQUIRE(h.send(h2raw::settings()));
+    (*stream)->abort(io::AbortReason::kCancel);
+    CHECK(flood(h, 5000, [](std::size_t) { return h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, 1, "\x88"); }) ==
+          kAtOnce);
+    check_breach(h, Breach::kNoProgress);
+  }
+  Hostile honest;  // two hundred streams that we end at once, while trailers of each are under way
+  std::string requests = h2raw::hello(), late;
+  for (std::size_t i = 0; i < 200; ++i) requests += h2raw::connect(id(i));
+  for (std::size_t i = 0; i < 200; ++i) late += trailers(id(i));
+  REQUIRE(honest.send(requests));
+  honest.drop();
+  REQUIRE(honest.send(late + late + h2raw::connect(id(200))));
+  CHECK(honest.handled == 201);
+  CHECK_FALSE(honest.connection->breach());
+}
+
+TEST_CASE("interim responses without end are left, a few before the answer are passed over") {
+  const std::string interim = h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, 1, h2raw::literal(":status", "100"));
+  for (const bool endless : {true, false}) {
+    Hostile h({}, Role::kClient);
+    auto stream = h.connection->open({{":method", "CONNECT"}, {":authority", "a:1"}}, Stream::Body::kFollows);
+    REQUIRE(stream);
+    REQUIRE(h.send(h2raw::settings()));
+    if (endless) {
+      CHECK(flood(h, 5000, [&](std::size_t) { return interim; }) == kWasteBurst / kUnwantedHeadersCost);
+      check_breach(h, Breach::kNoProgress);
+    } else {
+      REQUIRE(h.send(interim + interim + interim + h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, 1, "\x88")));
+    }
+    auto response = h.loop.run((*stream)->response({}));
+    CHECK(response.has_value() == !endless);
+  }
+}
+
 TEST_CASE("header blocks without end are cut off after eight continuations, and after as many bytes as a request may have") {
   {
     Hostile h;

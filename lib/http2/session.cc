@@ -168,6 +168,7 @@ struct Session::Native {
 
   static int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
     auto& self = of(user);
+    self.budget.on_header_block();
     auto& stream = self.streams[frame->hd.stream_id];
     stream.incoming.clear();
     stream.incoming_size = 0;
@@ -199,9 +200,10 @@ struct Session::Native {
         Stream& stream = found->second;
         Headers headers = std::move(stream.incoming);
         stream.incoming.clear();
-        // Interim responses (RFC 9110 §15.2) say nothing we need.
+        // Interim responses (RFC 9110 §15.2) say nothing we need, and may come without end.
         const auto* status = http2::find(headers, ":status");
-        if (status && status->starts_with('1')) return 0;
+        if (status && status->starts_with('1'))
+          return self.budget.on_unwanted_headers(self.now) ? 0 : NGHTTP2_ERR_CALLBACK_FAILURE;
         const bool trailers = std::exchange(stream.message_begun, true);
         if (!trailers) self.budget.on_new_stream();
         self.events.on_headers(id, std::move(headers), ends, trailers);
@@ -316,6 +318,8 @@ Session::Session(Role role, const Settings& settings, SessionEvents& events)
 Session::~Session() { nghttp2_session_del(native_->session); }
 
 Result<void> Session::receive(const Buffer& input, MonotonicTime now) {
+  // What follows on a rule that was broken is passed over, and is no second offence.
+  if (native_->broken) return {};
   native_->input = &input;
   native_->now = now;
   ssize_t taken = 0;

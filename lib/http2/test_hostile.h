@@ -86,7 +86,11 @@ struct Hostile {
     return written && !over();
   }
   bool over() const { return connection->ending() && ended; }
-  std::vector<h2raw::Frame> frames() const { return h2raw::parse(answered); }
+  std::vector<h2raw::Frame> frames() const {
+    std::string_view bytes = answered;
+    if (bytes.starts_with(h2raw::kPreface)) bytes.remove_prefix(h2raw::kPreface.size());
+    return h2raw::parse(bytes);
+  }
   // GOAWAY's error code, or nothing.
   std::optional<std::uint32_t> goaway() const {
     for (const auto& frame : frames())

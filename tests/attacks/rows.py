@@ -99,7 +99,10 @@ ROWS = [
         HOSTILE_CONNECT, (MODEL, "a tunnel elsewhere is refused"),
         (MODEL, "a tunnel's authority is an address or a name with a port, everything else is refused")]),
     (16, "methods, frames and protocols that are none of ours", [
-        USELESS, BROKEN, HOSTILE_CONNECT, (HBONE, "requests that are not CONNECT are refused before any handler"),
+        USELESS, BROKEN, HOSTILE_CONNECT,
+        (H2, "headers for streams that are gone end the connection after a burst, those that cross our own reset do not"),
+        (H2, "interim responses without end are left, a few before the answer are passed over"),
+        (HBONE, "requests that are not CONNECT are refused before any handler"),
         (TLS, "plain text and noise instead of a handshake end in a clear error"),
         (TLS, "ALPN: another protocol is refused, none is tolerated")]),
     (17, "half-open, RST and FIN games", [

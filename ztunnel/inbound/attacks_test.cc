@@ -48,6 +48,9 @@ TEST_CASE("floods over TLS: each is told why it ends and counted, honest tunnels
       {LimitReason::kControlFrames, 11, after_hello([](std::size_t) { return h2raw::settings({{4, 65'535}}); }, open)},
       {LimitReason::kControlFrames, 11, after_hello([](std::size_t) { return h2raw::window_update(0, 1); }, open)},
       {LimitReason::kNoProgress, 11, after_hello([](std::size_t) { return h2raw::frame(h2raw::kData, 0, 1); }, open)},
+      // Of streams that were passed over when 101 was opened.
+      {LimitReason::kNoProgress, 11,
+       after_hello([](std::size_t i) { return h2raw::connect(id(i % 50)); }, h2raw::connect(101))},
   };
   Battle battle;
   for (const auto& flood : floods) {

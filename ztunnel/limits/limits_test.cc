@@ -275,6 +275,9 @@ TEST_CASE("SECURITY.md gives the limits that the code has") {
       "| " + n(http2::kQueuedAcksMax) + ", " + n(http2::kQueuedFramesMax) + " |",
       "in a row | " + n(http2::kWasteBurst / http2::kEmptyFrameCost) + " | `no_progress` |",
       "| " + n(http2::kWasteBurst) + " at once, " + n(http2::kWastePerSecond) + " a second | `no_progress` |",
+      "one DATA frame received pays for " + n(http2::kEmptyFrameCost / http2::kUnwantedHeadersCost) + " | " +
+          n(http2::kWasteBurst / http2::kUnwantedHeadersCost) + " at once, " +
+          n(http2::kWastePerSecond / http2::kUnwantedHeadersCost) + " a second | `no_progress` |",
       "DATA frames below " + n(http2::kTinyPayload) + " bytes that no application has taken | " + n(http2::kTinyUnreadMax) +
           " |",
       "| " + n(http2::kContinuationsMax) + "; " + n(h2.max_header_list) + "; " + n(http2::kHeaderFieldsMax) + " |",
