@@ -199,6 +199,10 @@ bool Connection::has_open_streams() const {
   return std::any_of(streams_.begin(), streams_.end(), [](const auto& entry) { return !entry.second->closed; });
 }
 
+bool Connection::ended(const Stream::State& state) const {
+  return state.in_ended && state.out_ended && session_.queued(state.id) == 0;
+}
+
 void Connection::end_early(const std::shared_ptr<Stream::State>& state, Error why) {
   // Later: who hears of it may do anything, this may be a call of the parser.
   if (state->lost) {
@@ -215,7 +219,7 @@ void Connection::fail_all(const Error& error) {
   // Waking posts; no stream handle goes away inside this loop.
   for (auto& [id, state] : streams_) {
     state->closed = true;
-    if (!(state->in_ended && state->out_ended)) {
+    if (!ended(*state)) {
       // What was answered has bytes under way, and ends for its reader as cut off.
       end_early(state, state->response || role_ == Role::kServer ? reset : error);
     } else {
@@ -317,7 +321,7 @@ void Connection::on_closed(std::int32_t id, std::uint32_t code) {
   s.closed = true;
   if (code == static_cast<std::uint32_t>(ResetCode::kNoError)) {
     s.in_ended = true;
-  } else if (!(s.in_ended && s.out_ended)) {
+  } else if (!ended(s)) {
     // What was received before the reset is still read, then the error: so does TCP, and an answer may stand before it.
     end_early(found->second, code == static_cast<std::uint32_t>(ResetCode::kRefusedStream)
                                  ? Error(ErrorCode::kUnavailable, "the peer refused the stream")

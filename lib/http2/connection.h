@@ -125,6 +125,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   void leave(Error why);
   void end_with(Result<void> outcome);
   bool has_open_streams() const;
+  // Both directions are over. An end behind bytes that wait for a window has not left, and is lost with them.
+  bool ended(const Stream::State& state) const;
   Result<void> lingered() const;
 
   Loop& loop_;

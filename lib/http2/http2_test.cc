@@ -203,6 +203,34 @@ TEST_CASE("what waits for a window is told apart from what moves, and an end wai
   CHECK_FALSE(pair.requests.back()->backlog().waiting);
 }
 
+TEST_CASE("an end that waits behind bytes is lost with them: by a reset, or with the connection") {
+  Settings small;
+  small.stream_window = 16 * 1024;
+  for (const bool reset : {true, false}) {
+    INFO(reset);
+    Pair pair(small);
+    auto stream = pair.tunnel();
+    auto& peer = *pair.requests.back();
+    Result<void> asked;
+    pair.scope.spawn(write_all(*stream, "question", true, asked));
+    auto question = pair.loop.run(read_all(peer));
+    REQUIRE(question);
+    std::optional<Result<void>> answered;
+    pair.scope.spawn(write_to_end(peer, pattern(40'000), answered));
+    pair.loop.run_until_idle();
+    CHECK_FALSE(answered.has_value());
+    if (reset) {
+      stream->abort(io::AbortReason::kReset);
+    } else {
+      pair.client->close();
+    }
+    pair.loop.run_until_idle();
+    REQUIRE(answered.has_value());
+    REQUIRE_FALSE(*answered);
+    CHECK(answered->error().code() == ErrorCode::kReset);
+  }
+}
+
 TEST_CASE("bytes of a stream that is dropped unread give their credit back exactly once") {
   Pair pair;
   for (int i = 0; i < 20; ++i) {

@@ -100,9 +100,7 @@ Result<void> Stream::finish(Headers trailers) {
 
 void Stream::abort(io::AbortReason reason) {
   auto& s = *state_;
-  // An end behind bytes that wait for a window has not left, and is taken back with them.
-  const bool ended = s.in_ended && s.out_ended && connection_->session_.queued(s.id) == 0;
-  if (!s.closed && !ended) {
+  if (!s.closed && !connection_->ended(s)) {
     connection_->session_.reset(s.id, reason == io::AbortReason::kReset ? ResetCode::kConnectError : ResetCode::kCancel);
     connection_->touch();
   }

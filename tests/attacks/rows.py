@@ -108,6 +108,7 @@ ROWS = [
     (17, "half-open, RST and FIN games", [
         (H2, "resets that a peer provokes from us are counted as its own"),
         (H2, "a reset reaches the other side as a reset, after what was sent before it"),
+        (H2, "an end that waits behind bytes is lost with them: by a reset, or with the connection"),
         (H2, "bytes pass both ways and each direction ends by itself"),
         (H2, "bytes of a stream that is dropped unread give their credit back exactly once"),
         (ENGINES, "one direction ends while the other goes on"),
