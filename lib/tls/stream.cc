@@ -1,6 +1,7 @@
 #include "lib/tls/stream.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace weft::tls {
 namespace {
@@ -29,14 +30,22 @@ Stream::Stream(io::StreamPtr below, std::unique_ptr<Engine> engine) : below_(std
 Task<Result<void>> Stream::flush() {
   if (flushing_) co_return Result<void>{};
   flushing_ = true;
-  Result<void> outcome;
-  while (outcome && engine_->has_output()) {
+  while (!write_error_ && engine_->has_output()) {
     auto written = co_await below_->write(engine_->take_output());
-    outcome = std::move(written);
+    if (!written) write_error_ = std::move(written).error();
   }
   flushing_ = false;
-  co_return outcome;
+  if (write_error_) co_return fail(*write_error_);
+  co_return Result<void>{};
 }
+
+// Who writes is paused by a peer that does not take what a read has to say.
+struct Stream::ReadFlushed {
+  Stream& stream;
+  bool await_ready() const { return !stream.read_flushes_; }
+  void await_suspend(std::coroutine_handle<> handle) { stream.writer_ = handle; }
+  void await_resume() const {}
+};
 
 Task<Result<void>> Stream::handshake(Pace::Queue* pace) {
   for (bool received = false;; received = true) {
@@ -71,9 +80,12 @@ Task<Result<BufferChain>> Stream::read(std::size_t max) {
     if (!decrypted) read_error_ = std::move(decrypted).error();
     // Records of a few bytes cost as much each as full ones: of those the next read takes few.
     if (received > 0 && !plain.empty()) read_max_ = plain.size() >= received / 2 ? std::max(max, kReadMin) : kReadMin;
-    if (engine_->has_output()) {  // an alert; the answer to a key update
+    if (engine_->has_output() && !flushing_) {  // an alert; after that which refuses another handshake TLS 1.2 goes on
+      read_flushes_ = true;
       auto sent = co_await flush();
       (void)sent;  // the next write will say so
+      read_flushes_ = false;
+      if (auto writer = std::exchange(writer_, nullptr)) writer.resume();
     }
     if (!plain.empty()) {
       plain_unconsumed_ += plain.size();
@@ -111,6 +123,8 @@ Task<Result<void>> Stream::write(BufferChain data) {
   while (!data.empty()) {
     auto encrypted = engine_->encrypt(data.split(kWritePortion));
     if (!encrypted) co_return encrypted;
+    ReadFlushed room{*this};
+    co_await room;
     auto sent = co_await flush();
     if (!sent) co_return sent;
   }
@@ -119,6 +133,8 @@ Task<Result<void>> Stream::write(BufferChain data) {
 
 Task<Result<void>> Stream::shutdown_write() {
   engine_->close_notify();
+  ReadFlushed room{*this};
+  co_await room;
   auto sent = co_await flush();
   if (!sent) co_return sent;
   auto closed = co_await below_->shutdown_write();

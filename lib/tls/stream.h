@@ -1,10 +1,12 @@
 // TLS over any byte stream. connect() and accept() run the handshake; the result is an ordinary io::Stream.
 //
-// Back-pressure is that of the stream below: one write is in flight at a time and write() returns when it was taken.
-// An idle connection holds no I/O buffer. An end without close_notify is the error kClosed from read(): somebody may have
-// cut the data short. shutdown_write() sends close_notify and then ends the direction below; reading goes on.
+// Back-pressure is that of the stream below: one write is in flight at a time and write() returns when it was taken. A read
+// may have something to send too, an alert: a write waits for that, and is then resumed on the read's stack.
+// An idle connection holds no I/O buffer. An end without close_notify is the error kClosed from read(): somebody may
+// have cut the data short. shutdown_write() sends close_notify and then ends the direction below; reading goes on.
 #pragma once
 
+#include <coroutine>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -35,10 +37,14 @@ class Stream final : public io::Stream {
 
  private:
   Task<Result<void>> flush();
+  struct ReadFlushed;
 
   io::StreamPtr below_;
   std::unique_ptr<Engine> engine_;
   bool flushing_ = false;
+  bool read_flushes_ = false;                                       // a read is what does so
+  std::coroutine_handle<> writer_;                                  // waits for that read
+  std::optional<Error> write_error_;                                // what ended the direction below
   std::size_t read_max_ = std::numeric_limits<std::size_t>::max();  // what one read takes from below
   std::optional<Error> read_error_;                                 // came together with data that was delivered first
   std::size_t cipher_unconsumed_ = 0;                               // received from below, not yet reported consumed there

@@ -1,6 +1,7 @@
 #include "lib/tls/stream.h"
 
 #include <fcntl.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -95,6 +96,51 @@ Task<void> count_all(io::Stream& stream, std::size_t& total, std::uint64_t& sum)
   }
 }
 
+Task<void> keep_read(Stream& stream, std::optional<Result<BufferChain>>& out) {
+  auto data = co_await stream.read(1000);
+  out.emplace(std::move(data));
+}
+
+Task<void> keep_write(Stream& stream, std::string text, std::optional<Result<void>>& out) {
+  auto done = co_await stream.write(BufferChain(Buffer::copy_of(text)));
+  out.emplace(std::move(done));
+}
+
+// OpenSSL's own client of TLS 1.2, without I/O: it can ask for another handshake, as our engine never does.
+class RawClient {
+ public:
+  RawClient() : context_(SSL_CTX_new(TLS_client_method())), ssl_(SSL_new(context_.get())) {
+    SSL_set_max_proto_version(ssl_.get(), TLS1_2_VERSION);
+    SSL_set_bio(ssl_.get(), BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+    SSL_set_connect_state(ssl_.get());
+  }
+  bool handshake() { return SSL_do_handshake(ssl_.get()) == 1; }
+  void ask_for_another(std::string_view text) {
+    REQUIRE(SSL_write(ssl_.get(), text.data(), static_cast<int>(text.size())) > 0);
+    REQUIRE(SSL_renegotiate(ssl_.get()) == 1);
+    CHECK_FALSE(handshake());
+  }
+  BufferChain output() {
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(SSL_get_wbio(ssl_.get()), &data);
+    BufferChain bytes(Buffer::copy_of(std::string_view(data, static_cast<std::size_t>(size))));
+    (void)BIO_reset(SSL_get_wbio(ssl_.get()));
+    return bytes;
+  }
+  void receive(const BufferChain& bytes) {
+    const std::string text = bytes.to_string();
+    REQUIRE(BIO_write(SSL_get_rbio(ssl_.get()), text.data(), static_cast<int>(text.size())) > 0);
+  }
+
+ private:
+  struct Free {
+    void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+  };
+  std::unique_ptr<SSL_CTX, Free> context_;
+  std::unique_ptr<SSL, Free> ssl_;
+};
+
 }  // namespace
 
 TEST_CASE("a stream pair carries data both ways at once through a narrow pipe") {
@@ -120,6 +166,58 @@ TEST_CASE("a stream pair carries data both ways at once through a narrow pipe") 
   CHECK(up == kTotal);
   CHECK(down == kTotal);
   CHECK(up_sum == down_sum);
+}
+
+TEST_CASE("a write waits for a slow peer also while a read is answering that peer") {
+  for (const bool cut : {false, true}) {
+    INFO(cut);
+    Rig rig;
+    auto [near, far] = io::make_pipe(rig.loop, 1);  // full with whatever is in it
+    rig.scope.spawn(
+        keep(accept(std::move(far), context(rig.authority.credentials(kUsers), {.tls12 = true}), {AnyClient{}, rig.now}, {}),
+             rig.server));
+    RawClient client;
+    while (!client.handshake()) {
+      REQUIRE(rig.loop.run(near->write(client.output())));
+      auto answer = rig.loop.run(near->read(65'536));
+      REQUIRE(answer);
+      client.receive(*answer);
+    }
+    REQUIRE(rig.loop.run(near->write(client.output())));
+    rig.loop.run_until_idle();
+    REQUIRE(rig.server.has_value());
+    REQUIRE(rig.server->has_value());
+    Stream& server = ***rig.server;
+
+    auto sent = rig.loop.run(server.write(BufferChain(Buffer::literal("one "))));
+    REQUIRE(sent);
+    client.ask_for_another("question");
+    REQUIRE(rig.loop.run(near->write(client.output())));
+    std::optional<Result<BufferChain>> question;
+    std::optional<Result<void>> written;
+    rig.scope.spawn(keep_read(server, question));
+    rig.loop.run_until_idle();
+    CHECK_FALSE(question.has_value());  // no, says an alert that waits for room
+    rig.scope.spawn(keep_write(server, "two", written));
+    rig.loop.run_until_idle();
+    CHECK_FALSE(written.has_value());
+    if (cut) {
+      server.abort(io::AbortReason::kCancel);
+    } else {
+      // Types of the records: data, alert, data.
+      for (const char type : {23, 21, 23}) {
+        auto record = rig.loop.run(near->read(65'536));
+        REQUIRE(record);
+        CHECK(record->to_string()[0] == type);
+      }
+    }
+    rig.loop.run_until_idle();
+    REQUIRE(question.has_value());
+    REQUIRE(*question);
+    CHECK((*question)->to_string() == "question");
+    REQUIRE(written.has_value());
+    CHECK(written->has_value() == !cut);
+  }
 }
 
 TEST_CASE("a stream cut without close_notify ends in an error") {
