@@ -359,6 +359,11 @@ std::uint32_t Session::take_frame_count() { return std::exchange(native_->frames
 
 std::uint32_t Session::tiny_unread() const { return native_->budget.tiny_unread(); }
 
+Session::HeaderTables Session::header_tables() const {
+  return {nghttp2_session_get_hd_inflate_dynamic_table_size(native_->session),
+          nghttp2_session_get_hd_deflate_dynamic_table_size(native_->session)};
+}
+
 bool Session::produce(BufferChain& out) {
   const auto before = out.size();
   native_->out = &out;

@@ -82,6 +82,11 @@ class Session {
   std::uint32_t peer_max_streams(std::uint32_t assumed) const;
   // Bytes received whose credit was not given back yet, over all streams; for tests.
   std::size_t unconsumed() const;
+  // Bytes that the HPACK tables hold (RFC 7541 §4.1), the peer's and ours; for tests.
+  struct HeaderTables {
+    std::size_t received, sent;
+  };
+  HeaderTables header_tables() const;
   // DATA frames of a few bytes that were not taken yet; for tests.
   std::uint32_t tiny_unread() const;
 

@@ -36,7 +36,7 @@ ROWS = [
         (H2, "header blocks without end are cut off after eight continuations, and after as many bytes as a request may have"),
         (H2, "a header block that does not come to its end is given five seconds, an idle tunnel for ever"), FLOODS]),
     (4, "HPACK bomb, table churn", [
-        (H2, "a small block that unpacks to much more, and tables resized for ever, cost one stream each and no memory"),
+        (H2, "a small block that unpacks to much more costs one stream, tables resized for ever stay within what we offered"),
         (H2, "garbage, oversized headers and a lost transport end in errors, not in crashes")]),
     (5, "PING flood", [
         (H2, "floods of control frames end the connection, what keeps a connection going does not"),
