@@ -103,6 +103,8 @@ ROWS = [
         (H2, "headers for streams that are gone end the connection after a burst, those that cross our own reset do not"),
         (H2, "interim responses without end are left, a few before the answer are passed over"),
         (HBONE, "requests that are not CONNECT are refused before any handler"),
+        (HBONE, "a CONNECT for another protocol gets no tunnel, nothing is dialled for it and the connection goes on"),
+        (HBONE, "trailers behind a CONNECT end its direction and reach nobody, a second request on its stream ends it"),
         (TLS, "plain text and noise instead of a handshake end in a clear error"),
         (TLS, "ALPN: another protocol is refused, none is tolerated")]),
     (17, "half-open, RST and FIN games", [
