@@ -80,6 +80,7 @@ ROWS = [
         (TLS, "key updates are paid for with data, and many requests get one answer"),
         (TLS, "empty records are tolerated only so often"),
         (TLS, "a record full of tiny tickets is read once through"),
+        (TLS, "a write waits for a slow peer also while a read is answering that peer"),
         (ZTUNNEL, "a flood of TLS key updates ends the connection and is counted, now and then they are followed"),
         (TLS, "what a peer with keys must not send ends the connection with an alert"),
         (TLS, "a chain of five certificates is looked at, one of six or a message beyond 64 KiB is not"),
