@@ -63,14 +63,11 @@ PodInfo info_of(const manifest::Meta& meta, const manifest::Pod& pod, const mani
 
 }  // namespace
 
-std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& objects, const Membership& membership,
-                                  const NamespaceLabels& before) {
-  std::map<std::string, const manifest::Labels*> namespaces;
-  for (const auto& [name, labels] : before) namespaces[name] = &labels;
+std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& objects,
+                                  const translate::KnownNamespaces& namespaces, const Membership& membership) {
   // An object written several times counts as written last.
   std::map<std::string, const manifest::Object*> pods;
   for (const auto& object : objects) {
-    if (object->as<manifest::Namespace>()) namespaces[object->meta.name] = &object->meta.labels;
     if (object->as<manifest::Pod>()) pods[object->meta.namespace_ + "/" + object->meta.name] = object.get();
   }
   std::vector<PodInfo> result;
@@ -78,8 +75,9 @@ std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& object
   for (const auto& [name, object] : pods) {
     const auto& pod = *object->as<manifest::Pod>();
     if (pod.spec.node_name.empty() || pod.spec.node_name != membership.node) continue;
-    const auto labels = namespaces.find(object->meta.namespace_);
-    auto info = info_of(object->meta, pod, labels == namespaces.end() ? nullptr : labels->second, membership);
+    const auto known = namespaces.find(object->meta.namespace_);
+    const auto* labels = known == namespaces.end() ? nullptr : &known->second.object->meta.labels;
+    auto info = info_of(object->meta, pod, labels, membership);
     if (!uids.insert(info.uid).second) {
       WEFT_LOG(kWarn, "agent", "pod with the uid of another one is left out", {"pod", name}, {"uid", info.uid});
       continue;
@@ -94,21 +92,8 @@ FolderPods::FolderPods(io::Files& files, const std::string& directory, Membershi
       on_change_(std::move(on_change)),
       folder_(files, {.directory = directory}, [this](const sources::FolderStatePtr& state) { take(*state); }) {}
 
-void FolderPods::note_namespaces(const std::vector<manifest::ObjectPtr>& objects) {
-  NamespaceLabels now;
-  for (const auto& object : objects) {
-    if (object->as<manifest::Namespace>()) now[object->meta.name] = object->meta.labels;
-  }
-  for (const auto& object : objects) {
-    if (!object->as<manifest::Pod>() || now.contains(object->meta.namespace_)) continue;
-    if (const auto before = namespaces_.find(object->meta.namespace_); before != namespaces_.end()) now.insert(*before);
-  }
-  namespaces_ = std::move(now);
-}
-
 void FolderPods::take(const sources::FolderState& state) {
-  note_namespaces(state.objects);
-  set_.pods = pods_of_node(state.objects, membership_, namespaces_);
+  set_.pods = pods_of_node(state.objects, state.output.namespaces, membership_);
   set_.complete = folder_.complete();
   set_.left_out.clear();
   if (!set_.complete) {

@@ -1,7 +1,6 @@
 // Pods of this node from a folder of manifests, and whether each is to be in the mesh.
 #pragma once
 
-#include <map>
 #include <set>
 #include <string>
 
@@ -19,12 +18,9 @@ struct Membership {
   std::string agent_namespace = "istio-system";   // nor are the agents themselves, istio-cni-node-*, here
 };
 
-using NamespaceLabels = std::map<std::string, manifest::Labels>;  // by name of the namespace
-
-// Pure. Pods on other nodes, and those that no node has yet, are left out. `before`: what was last said of namespaces that
-// nobody describes any more.
-std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& objects, const Membership& membership,
-                                  const NamespaceLabels& before = {});
+// Pure. Pods on other nodes, and those that no node has yet, are left out.
+std::vector<PodInfo> pods_of_node(const std::vector<manifest::ObjectPtr>& objects,
+                                  const translate::KnownNamespaces& namespaces, const Membership& membership);
 
 // Control thread. `files` outlives the source.
 class FolderPods final : public PodSource {
@@ -39,14 +35,10 @@ class FolderPods final : public PodSource {
 
  private:
   void take(const sources::FolderState& state);
-  void note_namespaces(const std::vector<manifest::ObjectPtr>& objects);
 
   const Membership membership_;
   OnChange on_change_;
   PodSet set_;
-  // Of namespaces described now, and of those that were and that a pod still names: a pod is not let out of the mesh, nor
-  // in, because its namespace is missing for a moment.
-  NamespaceLabels namespaces_;
   sources::FolderSource folder_;
 };
 

@@ -29,7 +29,7 @@ std::string yaml_of(const Case& c) {
 std::vector<PodInfo> pods(const std::string& yaml, Membership membership = {"n1"}) {
   const auto parsed = manifest::parse(yaml, "test.yaml");
   REQUIRE(parsed.readable);
-  return pods_of_node(parsed.objects, membership);
+  return pods_of_node(parsed.objects, translate::known_namespaces(parsed.objects, {}), membership);
 }
 
 const char* const kAmbient = "{istio.io/dataplane-mode: ambient}";
@@ -130,7 +130,7 @@ TEST_CASE("while a file could never be read, pods that seem to be outside the me
   CHECK_FALSE(last.pods[0].wanted);
 }
 
-TEST_CASE("a namespace that is not described any more says what it said last, as long as a pod names it") {
+TEST_CASE("a namespace that is not described any more says what it said last, as long as anything stands in it") {
   const std::string both = yaml_of(kWanted);
   const auto cut = both.find("---\n") + 4;
   ManualLoop loop;
@@ -149,7 +149,7 @@ TEST_CASE("a namespace that is not described any more says what it said last, as
   CHECK(last.pods.at(0).undecided);
   put("/state/namespace.yaml", both.substr(0, cut));
   CHECK(last.pods.at(0).wanted);
-  SECTION("the file is emptied") { put("/state/namespace.yaml", ""); }
+  SECTION("the file does not say it any more") { put("/state/namespace.yaml", "# nothing\n"); }
   SECTION("the file is removed") {
     tree->erase("/state/namespace.yaml");
     loop.advance(std::chrono::seconds(1));
@@ -161,7 +161,8 @@ TEST_CASE("a namespace that is not described any more says what it said last, as
     return;
   }
   CHECK(last.pods.at(0).wanted);
-  put("/state/pod.yaml", "");
+  tree->erase("/state/pod.yaml");
+  loop.advance(std::chrono::seconds(1));
   put("/state/pod.yaml", both.substr(cut));
   CHECK_FALSE(last.pods.at(0).wanted);
 }

@@ -130,7 +130,12 @@ void FolderSource::publish(const std::vector<std::string>& changed) {
     }
     counters_.unreadable += kept ? 1 : 0;
   }
-  state->output = translate::translate(state->objects, settings_.translate, state_ ? &state_->output.mesh_config : nullptr);
+  state->output = translate::translate(state->objects, settings_.translate, state_ ? &state_->output : nullptr);
+  for (const auto& [name, known] : state->output.namespaces) {
+    if (!known.gone || state_->output.namespaces.at(name).gone) continue;
+    WEFT_LOG(kWarn, "manifests", "namespace is not described any more, what was said of it last stays in force",
+             {"namespace", name});
+  }
   const auto& broken = state->output.mesh_config_error;
   if (!broken.empty() && (!state_ || broken != state_->output.mesh_config_error)) ++counters_.errors;
   for (const auto& status : state->output.statuses) {

@@ -3,8 +3,9 @@
 // Every *.yaml, *.yml and *.json file below the folder counts; the objects of all files together are the state. Of an object
 // written several times the one in the last file (by path) counts. A file is applied whole or not at all: one that cannot be
 // read or parsed keeps its last good objects, and every other file is applied as usual. Likewise a mesh configuration whose
-// text cannot be read: what it said last stays in force. What could not be read because the process had no descriptor or
-// memory left is read again every kReadAgain until it was. All changes found at once become one update.
+// text cannot be read, and a Namespace object that is gone while other objects stand in the namespace: what it said last
+// stays in force. What could not be read because the process had no descriptor or memory left is read again every kReadAgain
+// until it was. All changes found at once become one update.
 //
 // A process that starts anew has no last good state of a file that is broken just then, and must not act as if the policies
 // in it did not exist: see complete().

@@ -240,6 +240,31 @@ TEST_CASE("a removed file takes its objects with it") {
   CHECK(rig.source->counters().files == 1);
 }
 
+TEST_CASE("pods stay in the mesh while their Namespace object is gone, until it says otherwise") {
+  const auto name_space = [](const std::string& labels) {
+    return "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {" + labels + "}}\n";
+  };
+  Rig rig;
+  rig.put("namespace.yaml", name_space("istio.io/dataplane-mode: ambient"));
+  rig.put("pod.yaml", pod("a", "10.0.0.1"));
+  REQUIRE(rig.start());
+  const auto enrolled = [&] {
+    return rig.source->state()->mesh().workloads.at(0).protocol == model::TunnelProtocol::kHbone;
+  };
+  CHECK(enrolled());
+  rig.tree->erase("/state/namespace.yaml");
+  rig.settle();
+  REQUIRE(rig.updates.size() == 2);
+  CHECK(enrolled());
+  rig.put("pod.yaml", pod("b", "10.0.0.2"));
+  rig.settle();
+  CHECK(rig.pods() == Names{"b"});
+  CHECK(enrolled());
+  rig.put("namespace.yaml", name_space(""));
+  rig.settle();
+  CHECK_FALSE(enrolled());
+}
+
 TEST_CASE("of an object written twice the last file counts, and goes back when that file goes") {
   Rig rig;
   rig.put("a.yaml", pod("a", "10.0.0.1"));

@@ -36,8 +36,8 @@ model::ConnectionFacts from(const std::string& trust_domain, const std::string& 
   return facts;
 }
 
-Output translated(const std::string& yaml, const MeshConfig* last_good) {
-  return translate::translate(manifest::parse(yaml, "mesh.yaml").objects, {}, last_good);
+Output translated(const std::string& yaml, const Output* before) {
+  return translate::translate(manifest::parse(yaml, "mesh.yaml").objects, {}, before);
 }
 
 }  // namespace
@@ -115,7 +115,7 @@ TEST_CASE("a mesh configuration that cannot be read leaves what it said before i
                            "trustDomainAliases: [\"*\"]", "rootNamespace: [x]",
                            "serviceEntryVisibility: {defaultVisibility: SOMETIMES}", "a: 1\n---\nb: 2"}) {
     CAPTURE(text);
-    const auto kept = translated(config_map(text) + kApp, &good.mesh_config);
+    const auto kept = translated(config_map(text) + kApp, &good);
     CHECK(kept.mesh_config == good.mesh_config);
     CHECK(kept.workloads.at(0).trust_domain == "bank.example");
     CHECK(kept.mesh_config_error.find("stays in force") != std::string::npos);
@@ -129,7 +129,7 @@ TEST_CASE("a mesh configuration that cannot be read leaves what it said before i
     CHECK(first.mesh_config_error.find("nothing of it") != std::string::npos);
   }
   // Taken away, it is no longer in force.
-  CHECK(translated(kApp, &good.mesh_config).workloads.at(0).trust_domain == "cluster.local");
+  CHECK(translated(kApp, &good).workloads.at(0).trust_domain == "cluster.local");
 }
 
 TEST_CASE("a mesh configuration whose data is no text leaves what it said before in force") {
@@ -139,7 +139,7 @@ TEST_CASE("a mesh configuration whose data is no text leaves what it said before
           "{apiVersion: v1, kind: ConfigMap, metadata: {name: istio, namespace: istio-system}, data: {mesh: {trustDomain: "
           "a}}}\n---\n") +
           kApp,
-      &good.mesh_config);
+      &good);
   CHECK(kept.workloads.at(0).trust_domain == "bank.example");
   CHECK(!kept.mesh_config_error.empty());
 }

@@ -28,7 +28,7 @@ void finish(ObjectStatus& status) {
 
 }  // namespace
 
-Output translate(const std::vector<ObjectPtr>& objects, const Options& options, const MeshConfig* last_good) {
+Output translate(const std::vector<ObjectPtr>& objects, const Options& options, const Output* before) {
   std::map<std::string, std::size_t> last;
   for (std::size_t i = 0; i < objects.size(); ++i) last[manifest::key_of(*objects[i])] = i;
   std::vector<ObjectPtr> in_force;
@@ -39,10 +39,12 @@ Output translate(const std::vector<ObjectPtr>& objects, const Options& options, 
     in_force.push_back(objects[i]);
   }
 
-  detail::World world(in_force, options, detail::choose_mesh_config(in_force, options, last_good));
+  Output out;
+  out.namespaces = known_namespaces(in_force, before ? before->namespaces : KnownNamespaces{});
+  auto mesh_config = detail::choose_mesh_config(in_force, options, before ? &before->mesh_config : nullptr);
+  detail::World world(in_force, out.namespaces, options, std::move(mesh_config));
   for (auto& status : world.statuses) take_problems(status);
 
-  Output out;
   out.mesh_config = world.mesh.config;
   out.mesh_config_error = world.mesh.error;
   detail::Policies policies;

@@ -1,6 +1,6 @@
 // Kubernetes objects in; the mesh as the node proxies need it, and what is to be said about every object, out.
 //
-// Pure: no I/O, no clock. The result depends on nothing but the objects and the options, and is what istiod would send to a
+// Pure: no I/O, no clock. The result depends on nothing but what is given, and is what istiod would send to a
 // ztunnel for the same objects (differences are named where they are made).
 #pragma once
 
@@ -15,6 +15,7 @@
 #include "lib/model/workload.h"
 #include "lib/translate/condition.h"
 #include "lib/translate/mesh_config.h"
+#include "lib/translate/namespaces.h"
 #include "lib/translate/options.h"
 
 namespace weft::translate {
@@ -40,12 +41,17 @@ struct Output {
   // The mesh configuration in force, and why the one among the objects is not it; empty when it is, or when there is none.
   MeshConfig mesh_config;
   std::string mesh_config_error;
+  // Described now, or gone and in force as they were.
+  KnownNamespaces namespaces;
 };
 
-// Of several objects with one key (manifest::key_of), the last counts; the others get a condition that says so. A mesh
-// configuration that cannot be read leaves `last_good` in force, of an earlier Output; without one, nothing of it.
+// Of several objects with one key (manifest::key_of), the last counts; the others get a condition that says so.
+//
+// `before` is the Output of an earlier state, null without one. A mesh configuration that cannot be read leaves the one
+// there in force; without it, nothing of it. A namespace that is described there and not any more is as it was while any
+// object stands in it.
 Output translate(const std::vector<manifest::ObjectPtr>& objects, const Options& options = {},
-                 const MeshConfig* last_good = nullptr);
+                 const Output* before = nullptr);
 
 // Whether a policy says what a PeerAuthentication asks for, told by the names that istiod gives those.
 bool is_converted(const model::Policy& policy);

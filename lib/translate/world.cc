@@ -8,8 +8,9 @@ namespace {
 const manifest::Labels kNone;
 }  // namespace
 
-World::World(const std::vector<manifest::ObjectPtr>& objects, const Options& given, ChosenMeshConfig chosen)
-    : mesh(std::move(chosen)), system_namespace(given.root_namespace), options(mesh.config.over(given)) {
+World::World(const std::vector<manifest::ObjectPtr>& objects, const KnownNamespaces& known, const Options& given,
+             ChosenMeshConfig chosen)
+    : mesh(std::move(chosen)), system_namespace(given.root_namespace), options(mesh.config.over(given)), known_(known) {
   statuses.reserve(objects.size());
   for (const auto& object : objects) {
     statuses.push_back({object, {}});
@@ -48,13 +49,13 @@ World::World(const std::vector<manifest::ObjectPtr>& objects, const Options& giv
 }
 
 const manifest::Labels& World::namespace_labels(const std::string& name) const {
-  auto found = namespaces.find(name);
-  return found == namespaces.end() ? kNone : found->second.meta().labels;
+  auto found = known_.find(name);
+  return found == known_.end() ? kNone : found->second.object->meta.labels;
 }
 
 const manifest::Labels& World::namespace_annotations(const std::string& name) const {
-  auto found = namespaces.find(name);
-  return found == namespaces.end() ? kNone : found->second.meta().annotations;
+  auto found = known_.find(name);
+  return found == known_.end() ? kNone : found->second.object->meta.annotations;
 }
 
 manifest::Labels World::stored_namespace_labels(const std::string& name) const {

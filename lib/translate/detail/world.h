@@ -12,6 +12,7 @@
 
 #include "lib/translate/condition.h"
 #include "lib/translate/detail/mesh_config.h"
+#include "lib/translate/namespaces.h"
 #include "lib/translate/options.h"
 
 namespace weft::translate::detail {
@@ -31,7 +32,9 @@ using Items = std::vector<Item<T>>;
 
 class World {
  public:
-  World(const std::vector<manifest::ObjectPtr>& objects, const Options& options, ChosenMeshConfig mesh);
+  // `known` outlives the world.
+  World(const std::vector<manifest::ObjectPtr>& objects, const KnownNamespaces& known, const Options& options,
+        ChosenMeshConfig mesh);
   World(const World&) = delete;
   World& operator=(const World&) = delete;
 
@@ -40,7 +43,7 @@ class World {
   const Options options;               // with the mesh configuration laid over them
   std::vector<ObjectStatus> statuses;  // one for each object, in the order given; never resized
 
-  std::map<std::string, Item<manifest::Namespace>> namespaces;
+  std::map<std::string, Item<manifest::Namespace>> namespaces;  // described now
   std::map<std::string, Item<manifest::Node>> nodes;
   Items<manifest::Pod> pods;
   Items<manifest::PodTemplate> templates;
@@ -61,11 +64,14 @@ class World {
   std::set<std::pair<std::string_view, std::string_view>> entry_hosts;  // namespace, host of ServiceEntries
   std::set<std::array<std::string_view, 4>> untyped_names;              // group, kind, namespace, name
 
-  // Labels and annotations of a namespace; empty when it has no object.
+  // Labels and annotations of a namespace, as its object has them or had them last; empty when it is not known.
   const manifest::Labels& namespace_labels(const std::string& name) const;
   const manifest::Labels& namespace_annotations(const std::string& name) const;
   // With the label that the API server puts on every namespace, for selectors of namespaces.
   manifest::Labels stored_namespace_labels(const std::string& name) const;
+
+ private:
+  const KnownNamespaces& known_;
 };
 
 // True when every wanted label is there with that value; no labels wanted: true.
