@@ -1,10 +1,10 @@
 // KernelFiles::watch: one inotify descriptor per watch, one mark per folder.
 //
-// Every event restarts a settle timer; when it fires the set of marked folders is brought up to date and the callback runs.
-// Folders are marked before the callback runs, and a folder that was new causes one more round: what was written into
-// it before it was marked is then seen by the callback's own listing, or by the event that follows. An overflowed queue
-// is just another event. A folder that cannot be looked through for want of descriptors is tried again. A symbolic link to a
-// folder is marked by its target's content, and the link itself by its parent.
+// Every event restarts a settle timer, within bounds (io::Files::settled_at); when it fires the set of marked folders is
+// brought up to date and the callback runs. Folders are marked before the callback runs, and a folder that was new causes
+// one more round: what was written into it before it was marked is then seen by the callback's own listing, or by the event
+// that follows. An overflowed queue is just another event. A folder that cannot be looked through for want of descriptors is
+// tried again. A symbolic link to a folder is marked by its target's content, and the link itself by its parent.
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -47,12 +47,18 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
     alignas(inotify_event) char events[4096];
     bool any = false;
     while (::read(descriptor.fd(), events, sizeof events) > 0) any = true;
-    if (any && !timer.armed()) loop.arm(timer, loop.now() + settle);
+    if (any) changed();
+  }
+
+  void changed() {
+    const auto now = loop.now();
+    if (!timer.armed()) first_change = now;
+    loop.arm(timer, io::Files::settled_at(first_change, now, settle));
   }
 
   void settled() {
     if (closed) return;
-    if (mark_all()) loop.arm(timer, loop.now() + settle);
+    if (mark_all()) changed();
     auto keep_alive = shared_from_this();  // the callback may destroy the handle
     on_change();
   }
@@ -95,7 +101,8 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
   std::function<void()> on_change;
   Timer timer, again;
   std::set<int> marks;
-  bool missed = false;  // by the last mark_all()
+  MonotonicTime first_change{};  // of those that the armed timer waits to settle
+  bool missed = false;           // by the last mark_all()
   bool closed = false;
 };
 

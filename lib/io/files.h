@@ -3,6 +3,7 @@
 // Control thread only (lib/asio); in the simulation an in-memory tree. Never used on a worker.
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -30,7 +31,7 @@ class Files {
   virtual Result<void> remove(const std::string& path) = 0;
 
   // Calls `on_change` on the loop some time after anything in `directory` (or a sub-folder) was created, written, renamed or
-  // removed; several changes may be one call (debounced by `settle`). Ends when the handle is destroyed. Renamed-over
+  // removed; several changes may be one call (see settled_at()). Ends when the handle is destroyed. Renamed-over
   // files and symbolic-link swaps as Kubernetes makes them are noticed.
   class Watch {
    public:
@@ -40,6 +41,12 @@ class Files {
   };
   virtual Result<std::unique_ptr<Watch>> watch(const std::string& directory, Duration settle,
                                                std::function<void()> on_change) = 0;
+  // A change is told of once nothing changed for `settle`; a writer that never pauses keeps it back no longer than this.
+  static constexpr Duration kSettleMax = std::chrono::seconds(1);
+  // When the changes that began at `first` are told of, with another one `now`.
+  static MonotonicTime settled_at(MonotonicTime first, MonotonicTime now, Duration settle) {
+    return std::min(now + settle, first + std::max(settle, kSettleMax));
+  }
 };
 
 }  // namespace weft::io

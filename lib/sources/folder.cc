@@ -14,6 +14,12 @@ std::string name_of(const manifest::Object& object) {
   return object.kind + " " + (meta.namespace_.empty() ? "" : meta.namespace_ + "/") + meta.name;
 }
 
+// Of a file that had objects.
+manifest::ParseResult blank() {
+  const char* message = "the file is blank; remove it to remove its objects";
+  return {.objects = {}, .problems = {{manifest::Level::kError, "Unreadable", "", message, 1}}, .readable = false};
+}
+
 }  // namespace
 
 FolderSource::FolderSource(io::Files& files, FolderSettings settings, OnUpdate on_update)
@@ -86,7 +92,9 @@ bool FolderSource::apply(const std::string& path, std::string_view text, File& f
   if (file.fingerprint == fingerprint && file.size == text.size()) return false;
   file.fingerprint = fingerprint;
   file.size = text.size();
-  auto parsed = manifest::parse(text, path, settings_.parse);
+  // A shell empties a file before it writes it, and a full disk leaves it so.
+  const bool emptied = !file.objects.empty() && text.find_first_not_of(" \t\r\n\v\f") == text.npos;
+  auto parsed = emptied ? blank() : manifest::parse(text, path, settings_.parse);
   file.problems.clear();
   for (auto& problem : parsed.problems) {
     const bool whole = problem.reason == "Unreadable";

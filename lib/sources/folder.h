@@ -2,7 +2,8 @@
 //
 // Every *.yaml, *.yml and *.json file below the folder counts; the objects of all files together are the state. Of an object
 // written several times the one in the last file (by path) counts. A file is applied whole or not at all: one that cannot be
-// read or parsed keeps its last good objects, and every other file is applied as usual. Likewise a mesh configuration whose
+// read or parsed, or is blank (nothing but white space) since, keeps its last good objects, and every other file is applied
+// as usual. Objects are removed with their file, or by a text without them. Likewise a mesh configuration whose
 // text cannot be read, and a Namespace object that is gone while other objects stand in the namespace: what it said last
 // stays in force. What could not be read because the process had no descriptor or memory left is read again every kReadAgain
 // until it was. All changes found at once become one update.
@@ -33,8 +34,8 @@ inline constexpr Duration kReadAgain = std::chrono::seconds(1);
 
 struct FolderSettings {
   std::string directory;
-  // How long the folder must be quiet before it is read again: long enough for a tool that writes several files, short
-  // enough to be noticed at once.
+  // How long the folder must be quiet before it is read again (io::Files::settled_at): long enough for a tool that writes
+  // several files, short enough to be noticed at once.
   Duration settle = std::chrono::milliseconds(50);
   translate::Options translate;
   manifest::ParseOptions parse;

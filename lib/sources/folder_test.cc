@@ -196,6 +196,66 @@ TEST_CASE("what cannot be read for want of descriptors stays as it was, and is r
   }
 }
 
+TEST_CASE("a file that is blank and had objects keeps them until it is removed") {
+  for (const char* blank : {"", "\n", " \t\r\n\n"}) {
+    Rig rig;
+    rig.put("a.yaml", pod("a", "10.0.0.1"));
+    rig.put("b.yaml", blank);  // never had any: is simply empty
+    REQUIRE(rig.start());
+    CHECK(rig.source->complete());
+    CHECK(rig.source->counters().unreadable == 0);
+    const auto kept = [&rig](const char* pod) {
+      CHECK(rig.pods() == Names{pod});
+      CHECK(rig.source->counters().unreadable == 1);
+      REQUIRE(rig.source->state()->problems.size() == 1);
+      CHECK(rig.source->state()->problems[0].file == "/state/a.yaml");
+      CHECK(rig.source->state()->problems[0].kept_last_good);
+      CHECK(rig.source->state()->problems[0].problem.message == "the file is blank; remove it to remove its objects");
+    };
+    const auto put = [&rig](const std::string& text) {
+      rig.put("a.yaml", text);
+      rig.settle();
+    };
+    put(blank);
+    kept("a");
+    put(pod("a2", "10.0.0.2"));
+    CHECK(rig.pods() == Names{"a2"});
+    CHECK(rig.source->state()->problems.empty());
+    put(blank);
+    kept("a2");
+    rig.tree->erase("/state/a.yaml");
+    rig.settle();
+    CHECK(rig.pods().empty());
+    // A text without objects is a word, and then there is nothing to keep.
+    put(pod("a3", "10.0.0.3"));
+    put("# nothing any more\n");
+    CHECK(rig.pods().empty());
+    put(blank);
+    CHECK(rig.source->counters().unreadable == 0);
+  }
+}
+
+TEST_CASE("the folder must be quiet before it is read, but a writer that never pauses is not waited for") {
+  Rig rig;
+  REQUIRE(rig.start());
+  rig.put("a.yaml", pod("a", "10.0.0.1"));
+  rig.loop.advance(40ms);
+  rig.put("b.yaml", pod("b", "10.0.0.2"));
+  rig.loop.advance(40ms);
+  CHECK(rig.updates.size() == 1);
+  rig.loop.advance(10ms);
+  CHECK(rig.updates.size() == 2);
+  CHECK(rig.pods() == Names{"a", "b"});
+  for (Duration passed{}; passed < io::Files::kSettleMax; passed += 40ms) {
+    CHECK(rig.updates.size() == 2);
+    rig.put("notes", "more");
+    rig.put("a.yaml", pod("c", "10.0.0.1"));
+    rig.loop.advance(40ms);
+  }
+  CHECK(rig.updates.size() == 3);
+  CHECK(rig.pods() == Names{"b", "c"});
+}
+
 TEST_CASE("a file that grew beyond the bound keeps what it said") {
   Rig rig;
   rig.settings.parse.limits.bytes = 1000;

@@ -19,20 +19,26 @@ class MemoryWatch final : public io::Files::Watch {
   MemoryWatch(Loop& loop, std::shared_ptr<FileTree> tree, const std::string& directory, Duration settle,
               std::function<void()> on_change)
       : loop_(loop), tree_(std::move(tree)), id_(tree_->next_watcher++), timer_(on_change), again_(std::move(on_change)) {
-    tree_->watchers[id_] = {directory, [this, settle] { arm(timer_, settle); }};
+    tree_->watchers[id_] = {directory, [this, settle] { changed(settle); }};
   }
   ~MemoryWatch() override { tree_->watchers.erase(id_); }
-  void look_again(Duration after) override { arm(again_, after); }
+  void look_again(Duration after) override {
+    if (!again_.armed() && !killed(loop_)) loop_.arm(again_, loop_.now() + after);
+  }
 
  private:
-  void arm(Timer& timer, Duration after) {
-    if (!timer.armed() && !killed(loop_)) loop_.arm(timer, loop_.now() + after);
+  void changed(Duration settle) {
+    if (killed(loop_)) return;
+    const auto now = loop_.now();
+    if (!timer_.armed()) first_change_ = now;
+    loop_.arm(timer_, io::Files::settled_at(first_change_, now, settle));
   }
 
   Loop& loop_;
   std::shared_ptr<FileTree> tree_;
   std::uint64_t id_;
   Timer timer_, again_;
+  MonotonicTime first_change_{};
 };
 
 }  // namespace
