@@ -13,7 +13,9 @@
 namespace weft::cni::plugin {
 namespace {
 
-constexpr int kDepthLimit = 8;  // as lib/asio's list, against symbolic links back up
+namespace fs = std::filesystem;
+
+constexpr int kDepthMax = 8;  // against symbolic links back up
 
 Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -31,28 +33,39 @@ Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
   }
 }
 
-Result<std::vector<std::string>> list_manifests(const std::string& directory) {
-  namespace files = std::filesystem;
-  std::error_code problem;
-  std::vector<std::string> out;
-  files::recursive_directory_iterator at(directory, files::directory_options::follow_directory_symlink, problem);
-  for (; !problem && at != files::recursive_directory_iterator(); at.increment(problem)) {
-    if (at.depth() >= kDepthLimit) at.disable_recursion_pending();
-    const auto extension = at->path().extension();
-    std::error_code ignored;
-    if ((extension == ".yaml" || extension == ".yml" || extension == ".json") && at->is_regular_file(ignored)) {
-      out.push_back(at->path().string());
+bool is_manifest(const fs::path& path) {
+  const auto extension = path.extension();
+  return extension == ".yaml" || extension == ".yml" || extension == ".json";
+}
+
+// One folder level. As lib/asio's list: what cannot be looked at, and is not gone, is listed if its name is a manifest's, so
+// that reading it says why; otherwise it may be a folder, and is an error.
+Result<void> collect(const fs::path& directory, int depth, std::vector<std::string>& out) {
+  std::error_code error;
+  fs::directory_iterator entries(directory, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    const auto& path = entries->path();
+    std::error_code unseen;
+    const bool folder = entries->is_directory(unseen);
+    const bool file = !folder && !unseen && entries->is_regular_file(unseen);
+    const bool hidden = unseen && unseen != std::errc::no_such_file_or_directory;
+    if (hidden && !is_manifest(path)) return fail_errno(unseen.value(), path.string());
+    if (folder) {
+      if (depth < kDepthMax) WEFT_TRY_VOID(collect(path, depth + 1, out));
+    } else if ((file || hidden) && is_manifest(path)) {
+      out.push_back(path.string());
     }
   }
-  if (problem) return fail_errno(problem.value(), directory);
-  std::sort(out.begin(), out.end());
-  return out;
+  if (error) return fail_errno(error.value(), directory.string());
+  return {};
 }
 
 }  // namespace
 
 Result<FolderContents> read_folder(const std::string& directory) {
-  WEFT_TRY(const auto paths, list_manifests(directory));
+  std::vector<std::string> paths;
+  WEFT_TRY_VOID(collect(directory, 0, paths));
+  std::sort(paths.begin(), paths.end());
   FolderContents out;
   const manifest::ParseOptions options;
   for (const auto& path : paths) {

@@ -202,6 +202,28 @@ TEST_CASE("changes below a watched folder are noticed, whatever made them") {
   run(loop, watch_folder(loop, folder.path()));
 }
 
+TEST_CASE("what cannot be looked at does not look removed") {
+  const testing::TemporaryFolder folder;
+  asio::Loop loop;
+  asio::KernelFiles files(loop);
+  REQUIRE(files.write(folder.path("a.yaml"), "one", 0600));
+  std::filesystem::create_symlink("gone.yaml", folder.path("dangling.yaml"));
+  std::filesystem::create_symlink("gone", folder.path("dangling"));
+  CHECK(files.list(folder.path()).value() == std::vector<std::string>{folder.path("a.yaml")});
+  // Links that lead to themselves stand for all that stat(2) fails at.
+  for (const char* name : {"x.yaml", "y.yml", "z.json"}) {
+    std::filesystem::create_symlink(name, folder.path(name));
+    CHECK(files.list(folder.path()).value().back() == folder.path(name));
+    const auto text = files.read(folder.path(name), 10);
+    REQUIRE(!text);
+    CHECK(text.error().code() != ErrorCode::kNotFound);
+  }
+  std::filesystem::create_symlink("folder", folder.path("folder"));
+  const auto listed = files.list(folder.path());
+  REQUIRE(!listed);
+  CHECK(listed.error().os_error() == ELOOP);
+}
+
 TEST_CASE("a folder below that cannot be listed is an error: its files do not look removed") {
   const testing::TemporaryFolder folder;
   asio::Loop loop;

@@ -26,8 +26,12 @@ Result<void> write_all(int fd, std::string_view content, const std::string& path
   return {};
 }
 
-// One folder level of list(). A folder that vanishes meanwhile is skipped, any other that cannot be read is an error;
-// symbolic links back up end by depth.
+bool is_manifest(const std::filesystem::path& path) {
+  const auto extension = path.extension();
+  return extension == ".yaml" || extension == ".yml" || extension == ".json";
+}
+
+// One folder level of list(). What vanishes meanwhile is skipped; symbolic links back up end by depth.
 Result<void> collect(const std::filesystem::path& directory, int depth, std::vector<std::string>& out) {
   std::error_code error;
   std::filesystem::directory_iterator entries(directory, error);
@@ -36,17 +40,21 @@ Result<void> collect(const std::filesystem::path& directory, int depth, std::vec
     return fail_errno(error.value(), "list " + directory.string());
   }
   for (; entries != std::filesystem::directory_iterator(); entries.increment(error)) {
-    if (error) return fail_errno(error.value(), "list " + directory.string());
     const auto& entry = *entries;
     if (entry.path().filename().native().starts_with('.')) continue;
-    std::error_code ignored;
-    if (entry.is_directory(ignored)) {
+    std::error_code unseen;
+    const bool folder = entry.is_directory(unseen);
+    const bool file = !folder && !unseen && entry.is_regular_file(unseen);
+    const bool hidden = unseen && unseen != std::errc::no_such_file_or_directory;
+    if (hidden && !is_manifest(entry.path())) return fail_errno(unseen.value(), "look at " + entry.path().string());
+    if (folder) {
       if (depth < kDepthMax) WEFT_TRY_VOID(collect(entry.path(), depth + 1, out));
-    } else if (entry.is_regular_file(ignored)) {
+    } else if (file || hidden) {
       if (out.size() >= kEntriesMax) return fail(ErrorCode::kLimit, "more than 100000 files below " + directory.string());
       out.push_back(entry.path().string());
     }
   }
+  if (error) return fail_errno(error.value(), "list " + directory.string());  // increment() ends the loop with it
   return {};
 }
 

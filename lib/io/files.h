@@ -21,8 +21,10 @@ class Files {
   // The whole file. kLimit above `size_max` bytes; kNotFound, kPermission from the system.
   virtual Result<std::string> read(const std::string& path, std::size_t size_max) = 0;
   // Paths of regular files (symbolic links followed) below `directory`, sub-folders included up to 4 levels, sorted; names
-  // that begin with a dot are skipped, and sub-folders that are gone again; one that is there and cannot be listed is an
-  // error, so that its files never look removed. kLimit above 100,000 entries.
+  // that begin with a dot are skipped, and so is what is gone again, links to nothing included. A sub-folder that is there
+  // and cannot be listed is an error, and so is what cannot be looked at, for it may be a folder: its files never look
+  // removed. What cannot be looked at and has a manifest's name (*.yaml, *.yml, *.json) is listed instead: reading it says
+  // why. kLimit above 100,000 entries.
   virtual Result<std::vector<std::string>> list(const std::string& directory) = 0;
   // Writes atomically: temporary file in the same folder, permissions `mode`, fsync, rename.
   virtual Result<void> write(const std::string& path, std::string_view content, unsigned mode) = 0;

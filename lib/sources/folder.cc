@@ -47,7 +47,13 @@ Result<void> FolderSource::refresh() {
     bool vanished = false;
     auto [at, added] = by_path_.try_emplace(path);
     if (read_file(path, at->second, vanished) || added) changed.push_back(path);
-    if (!vanished) present.insert(path);
+    if (vanished) continue;
+    present.insert(path);
+    if (at->second.read_error.empty()) continue;
+    // It may be a link to a folder that cannot be looked at now: what was below has not gone.
+    for (auto below = by_path_.lower_bound(path + "/"); below != by_path_.end() && below->first.starts_with(path + "/");
+         ++below)
+      present.insert(below->first);
   }
   for (auto at = by_path_.begin(); at != by_path_.end();) {
     if (present.contains(at->first)) {

@@ -55,13 +55,19 @@ class ScarceFiles final : public io::Files {
   explicit ScarceFiles(io::Files& files) : files_(files) {}
   int error = 0;
   bool listable = true;
+  std::string hidden;  // a folder with a manifest's name that cannot be looked at now
   Result<std::string> read(const std::string& path, std::size_t size_max) override {
     if (error) return fail_errno(error, "open " + path);
+    if (path == hidden) return fail_errno(EACCES, "open " + path);
     return files_.read(path, size_max);
   }
   Result<std::vector<std::string>> list(const std::string& directory) override {
     if (error && !listable) return fail_errno(error, "list " + directory);
-    return files_.list(directory);
+    WEFT_TRY(auto paths, files_.list(directory));
+    if (hidden.empty()) return paths;
+    std::erase_if(paths, [this](const auto& path) { return path.starts_with(hidden + "/"); });
+    paths.push_back(hidden);
+    return paths;
   }
   Result<void> write(const std::string& path, std::string_view content, unsigned mode) override {
     return files_.write(path, content, mode);
@@ -194,6 +200,25 @@ TEST_CASE("what cannot be read for want of descriptors stays as it was, and is r
     rig.loop.advance(10s);
     CHECK(rig.source->counters().errors == errors + (listable ? 2 : 1));
   }
+}
+
+TEST_CASE("the manifests in a folder that looks like a file because it cannot be looked at are not gone") {
+  Rig rig;
+  rig.put("a.yaml/x.yaml", pod("x", "10.0.0.1"));
+  rig.put("a.yaml.yaml", pod("y", "10.0.0.2"));
+  ScarceFiles files(rig.files);
+  rig.source = std::make_unique<FolderSource>(files, rig.settings, nullptr);
+  REQUIRE(rig.source->start());
+  files.hidden = "/state/a.yaml";
+  rig.tree->erase("/state/a.yaml.yaml");
+  rig.settle();
+  CHECK(rig.pods() == Names{"x"});
+  CHECK(rig.source->counters().unreadable == 1);
+  files.hidden.clear();
+  rig.tree->erase("/state/a.yaml/x.yaml");
+  rig.settle();
+  CHECK(rig.pods().empty());
+  CHECK(rig.source->counters().files == 0);
 }
 
 TEST_CASE("a file that is blank and had objects keeps them until it is removed") {

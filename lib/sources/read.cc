@@ -1,5 +1,6 @@
 #include "lib/sources/read.h"
 
+#include <cerrno>
 #include <set>
 
 namespace weft::sources {
@@ -46,6 +47,12 @@ Manifests read_manifests(io::Files& files, const std::vector<std::string>& paths
   std::set<std::string> seen;  // a file named twice is one file
   for (const auto& path : paths) {
     auto listed = files.list(path);
+    if (!listed && listed.error().os_error() != ENOTDIR && listed.error().code() != ErrorCode::kNotFound) {
+      ++out.files;
+      ++out.unreadable;
+      out.problems.push_back({path, {manifest::Level::kError, "Unreadable", "", listed.error().message(), 0}, true});
+      continue;
+    }
     if (!listed || listed->empty()) {
       if (seen.insert(path).second) read_file(files, path, listed ? Maybe::kEmptyFolder : Maybe::kFile, options, out);
       continue;
