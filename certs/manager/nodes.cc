@@ -25,10 +25,13 @@ void Nodes::manifests_changed() {
   auto read = identities_.reload();
   if (!read) {
     ++manifest_errors_;
+    if (manifest_error_ == read.error().message()) return;
+    manifest_error_ = read.error().message();
     WEFT_LOG(kWarn, "ca", "cannot read the manifests, their last good state stays", {"directory", manifest_directory_},
-             {"error", read.error().message()});
+             {"error", manifest_error_});
     return;
   }
+  manifest_error_.clear();
   manifest_errors_ += identities_.broken_files();
   give_tokens();
 }

@@ -46,6 +46,7 @@ class Nodes {
   std::set<std::string> provided_;  // nodes that have been given a token since they appeared
   std::unique_ptr<io::Files::Watch> manifest_watch_, token_watch_;
   std::uint64_t manifest_errors_ = 0, token_errors_ = 0;
+  std::string manifest_error_;  // logged once, for a folder that is gone is looked at every second
   Timer retry_;
 };
 

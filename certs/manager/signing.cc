@@ -30,10 +30,13 @@ void Signing::reload() {
   stale_ = !loaded;
   if (!loaded) {
     ++reload_errors_;
+    if (reload_error_ == loaded.error().message()) return;
+    reload_error_ = loaded.error().message();
     WEFT_LOG(kError, "ca", "the authority's folder cannot be used, its last good state goes on signing",
-             {"directory", directory_}, {"error", loaded.error().message()});
+             {"directory", directory_}, {"error", reload_error_});
     return;
   }
+  reload_error_.clear();
   const bool same = (*loaded)->signer() == authority_->signer() && (*loaded)->roots() == authority_->roots();
   authority_ = std::move(*loaded);
   if (same) return;

@@ -64,6 +64,7 @@ class Signing {
   WallTime last_report_{};
   std::uint64_t generation_ = 0;
   std::uint64_t reload_errors_ = 0;
+  std::string reload_error_;  // logged once, for a folder that is gone is looked at every second
   bool stale_ = false;
   Timer timer_;
 };

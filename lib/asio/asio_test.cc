@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 
@@ -12,6 +13,7 @@
 #include "lib/asio/packet_socket.h"
 #include "lib/asio/unix_socket.h"
 #include "lib/async/scope.h"
+#include "tests/support/captured_log.h"
 #include "tests/support/count.h"
 #include "tests/support/temporary_folder.h"
 
@@ -154,6 +156,49 @@ Task<void> watch_folder(asio::Loop& loop, std::string path) {
   CHECK(files.list(path).value() == std::vector<std::string>{path + "/sub/deep/b.yaml"});
 }
 
+Task<void> lose_folder(asio::Loop& loop, std::string path) {
+  asio::KernelFiles files(loop);
+  testing::Count changes(loop);
+  REQUIRE(files.make_directory(path, 0755));
+  auto watch = files.watch(path, 5ms, [&changes] { changes.add(); });
+  REQUIRE(watch);
+  std::filesystem::remove_all(path);
+  co_await changes.reach(1);
+  CHECK(!files.list(path));
+  CHECK(files.make_directory(path, 0755));
+  changes.clear();
+  co_await changes.reach(1);
+  co_await start_over(changes, 5ms);
+  CHECK(files.write(path + "/a.yaml", "one", 0600));
+  co_await changes.reach(1);
+}
+
+// A link leads to what cannot be looked at, for a time; where that is, nothing is watched.
+Task<void> hide_folder(asio::Loop& loop, std::string path) {
+  namespace fs = std::filesystem;
+  asio::KernelFiles files(loop);
+  testing::Count changes(loop);
+  const auto inside = path + "/in", outside = path + "/out";
+  REQUIRE(files.make_directory(inside, 0755));
+  fs::create_symlink(outside, outside);
+  fs::create_symlink(outside, inside + "/link");
+  testing::CapturedLog log;
+  auto watch = files.watch(inside, 5ms, [&changes] { changes.add(); });
+  co_await changes.reach(1);
+  const auto lines = log.take();
+  REQUIRE(watch);
+  CHECK(std::ranges::count_if(lines, [](const auto& line) { return line.contains("folder cannot be watched"); }) == 1);
+  fs::remove(outside);
+  CHECK(files.make_directory(outside, 0755));
+  CHECK(files.write(outside + "/a.yaml", "one", 0600));
+  changes.clear();
+  co_await changes.reach(1);
+  CHECK(files.list(inside).value() == std::vector<std::string>{inside + "/link/a.yaml"});
+  co_await start_over(changes, 5ms);
+  CHECK(files.write(outside + "/a.yaml", "two", 0600));
+  co_await changes.reach(1);
+}
+
 }  // namespace
 
 TEST_CASE("a Unix socket carries bytes and has the mode asked for") {
@@ -200,6 +245,18 @@ TEST_CASE("changes below a watched folder are noticed, whatever made them") {
   const testing::TemporaryFolder folder;
   asio::Loop loop;
   run(loop, watch_folder(loop, folder.path()));
+}
+
+TEST_CASE("a watched folder that is gone is watched again when it is back") {
+  const testing::TemporaryFolder folder;
+  asio::Loop loop;
+  run(loop, lose_folder(loop, folder.path("state")));
+}
+
+TEST_CASE("what cannot be watched is looked at again until it can, and logged once") {
+  const testing::TemporaryFolder folder;
+  asio::Loop loop;
+  run(loop, hide_folder(loop, folder.path()));
 }
 
 TEST_CASE("what cannot be looked at does not look removed") {

@@ -3,8 +3,9 @@
 // Every event restarts a settle timer, within bounds (io::Files::settled_at); when it fires the set of marked folders is
 // brought up to date and the callback runs. Folders are marked before the callback runs, and a folder that was new causes
 // one more round: what was written into it before it was marked is then seen by the callback's own listing, or by the event
-// that follows. An overflowed queue is just another event. A folder that cannot be looked through for want of descriptors is
-// tried again. A symbolic link to a folder is marked by its target's content, and the link itself by its parent.
+// that follows. An overflowed queue is just another event. A folder that cannot be marked or looked through, for whatever
+// reason but being gone, is tried again every second, and so is the root even when it is gone: without a mark nothing would
+// ever tell of it. A symbolic link to a folder is marked by its target's content, and the link itself by its parent.
 #include <sys/inotify.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "lib/asio/detail/descriptor.h"
 #include "lib/asio/files.h"
 #include "lib/async/scope.h"
+#include "lib/base/log.h"
 
 namespace weft::asio {
 namespace {
@@ -69,17 +71,35 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
 
   // True when a folder was not marked before.
   bool mark_all() {
-    missed = false;
+    missed.clear();
     const bool fresh = mark(directory, 0);
-    if (missed) look_again(kMarkAgain);
+    if (!missed.empty()) look_again(kMarkAgain);
+    if (missed != missed_before) {
+      if (missed.empty()) {
+        WEFT_LOG(kInfo, "files", "folder is watched again", {"folder", directory});
+      } else {
+        WEFT_LOG(kWarn, "files", "folder cannot be watched, it is looked at every second", {"folder", directory},
+                 {"error", missed});
+      }
+      missed_before = missed;
+    }
     return fresh;
+  }
+
+  // Notes what cannot be watched. What is gone needs no mark: its parent, which has one, tells when it is back. A link to
+  // nothing counts as gone.
+  void miss(const std::error_code& error, const std::filesystem::path& path, int depth) {
+    const bool gone = error == std::errc::no_such_file_or_directory;
+    if (!error || (gone && depth > 0) || !missed.empty()) return;
+    const char* hint = error == std::errc::no_space_on_device ? " (raise fs.inotify.max_user_watches?)" : "";
+    missed = Error::from_errno(error.value(), "watch " + path.string() + hint).message();
   }
 
   // A folder and those below it.
   bool mark(const std::filesystem::path& folder, int depth) {
     const int id = ::inotify_add_watch(descriptor.fd(), folder.c_str(), kEvents);
     if (id < 0) {
-      missed |= out_of_resources(errno);
+      miss(std::error_code(errno, std::generic_category()), folder, depth);
       return false;
     }
     bool fresh = marks.insert(id).second;  // the kernel gives one folder one number, and no number twice
@@ -87,10 +107,11 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
     if (depth == kDepthMax) return fresh;
     for (std::filesystem::directory_iterator entries(folder, error), end; !error && entries != end;
          entries.increment(error)) {
-      std::error_code ignored;
-      if (entries->is_directory(ignored) && mark(entries->path(), depth + 1)) fresh = true;
+      std::error_code unseen;
+      if (entries->is_directory(unseen) && mark(entries->path(), depth + 1)) fresh = true;
+      miss(unseen, entries->path(), depth + 1);
     }
-    missed |= out_of_resources(error.value());
+    miss(error, folder, depth);  // increment() ends the loop with it
     return fresh;
   }
 
@@ -101,8 +122,8 @@ struct WatchState : std::enable_shared_from_this<WatchState> {
   std::function<void()> on_change;
   Timer timer, again;
   std::set<int> marks;
-  MonotonicTime first_change{};  // of those that the armed timer waits to settle
-  bool missed = false;           // by the last mark_all()
+  MonotonicTime first_change{};       // of those that the armed timer waits to settle
+  std::string missed, missed_before;  // the first error of the last mark_all() and of the one before; empty without
   bool closed = false;
 };
 

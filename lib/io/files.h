@@ -34,7 +34,8 @@ class Files {
 
   // Calls `on_change` on the loop some time after anything in `directory` (or a sub-folder) was created, written, renamed or
   // removed; several changes may be one call (see settled_at()). Ends when the handle is destroyed. Renamed-over
-  // files and symbolic-link swaps as Kubernetes makes them are noticed.
+  // files and symbolic-link swaps as Kubernetes makes them are noticed. Fails when the folder cannot be watched; what cannot
+  // be watched later, the folder itself if it is gone included, makes calls every second until it can.
   class Watch {
    public:
     virtual ~Watch() = default;

@@ -35,11 +35,10 @@ Result<void> FolderSource::start() {
 Result<void> FolderSource::refresh() {
   auto listed = files_.list(settings_.directory);
   if (!listed) {
-    on_read_error(listed.error());
-    WEFT_LOG(kWarn, "manifests", "folder cannot be read, its last state is kept", {"folder", settings_.directory},
-             {"error", listed.error().message()});
+    on_list_error(listed.error());
     return std::unexpected(std::move(listed).error());
   }
+  list_error_.clear();
   std::vector<std::string> changed;
   std::set<std::string> present;
   for (auto& path : *listed) {
@@ -66,6 +65,15 @@ Result<void> FolderSource::refresh() {
   std::sort(changed.begin(), changed.end());
   if (!changed.empty() || !state_) publish(changed);
   return {};
+}
+
+void FolderSource::on_list_error(const Error& error) {
+  ++counters_.errors;
+  if (watch_) watch_->look_again(kReadAgain);
+  if (list_error_ == error.message()) return;
+  list_error_ = error.message();
+  WEFT_LOG(kWarn, "manifests", "folder cannot be read, its last state is kept", {"folder", settings_.directory},
+           {"error", list_error_});
 }
 
 void FolderSource::on_read_error(const Error& error) {

@@ -3,10 +3,10 @@
 // Every *.yaml, *.yml and *.json file below the folder counts; the objects of all files together are the state. Of an object
 // written several times the one in the last file (by path) counts. A file is applied whole or not at all: one that cannot be
 // read or parsed, or is blank (nothing but white space) since, keeps its last good objects, and every other file is applied
-// as usual. Objects are removed with their file, or by a text without them. Likewise a mesh configuration whose
-// text cannot be read, and a Namespace object that is gone while other objects stand in the namespace: what it said last
-// stays in force. What could not be read because the process had no descriptor or memory left is read again every kReadAgain
-// until it was. All changes found at once become one update.
+// as usual. Objects are removed with their file, or by a text without them. Likewise a mesh configuration whose text cannot
+// be read, and a Namespace object that is gone while other objects stand in the namespace: what it said last stays in force.
+// What could not be read because the process had no descriptor or memory left is read again every kReadAgain until it was,
+// and so is a folder that cannot be listed. All changes found at once become one update.
 //
 // A process that starts anew has no last good state of a file that is broken just then, and must not act as if the policies
 // in it did not exist: see complete().
@@ -96,6 +96,7 @@ class FolderSource {
   };
   // True when the file's part of the state changed.
   bool read_file(const std::string& path, File& file, bool& vanished);
+  void on_list_error(const Error& error);
   void on_read_error(const Error& error);
   bool apply(const std::string& path, std::string_view text, File& file);
   void publish(const std::vector<std::string>& changed);
@@ -107,6 +108,7 @@ class FolderSource {
   std::map<std::string, File> by_path_;
   FolderStatePtr state_;
   FolderCounters counters_;
+  std::string list_error_;  // of the last listing, so that it is logged once; empty when that went well
   bool complete_ = false;
 };
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 
 #include "lib/async/manual_loop.h"
+#include "tests/support/captured_log.h"
 #include "tests/support/sim/files.h"
 
 using namespace weft;
@@ -49,7 +50,7 @@ struct Rig {
 
 using Names = std::vector<std::string>;
 
-// Files of a process that has no descriptor left while `error` is set.
+// Files that fail with `error` while it is set, such as those of a process that has no descriptor left.
 class ScarceFiles final : public io::Files {
  public:
   explicit ScarceFiles(io::Files& files) : files_(files) {}
@@ -193,12 +194,42 @@ TEST_CASE("what cannot be read for want of descriptors stays as it was, and is r
     scarce.error = 0;
     rig.loop.advance(kReadAgain);
     CHECK(rig.pods() == Names{"a", "b", "late"});
+    if (!listable) continue;
     const auto errors = rig.source->counters().errors;
     // What is wrong with the file itself is not tried again: only a change can mend it.
     scarce.error = EIO;
     rig.put("b.yaml", pod("b", "10.0.0.4"));
     rig.loop.advance(10s);
-    CHECK(rig.source->counters().errors == errors + (listable ? 2 : 1));
+    CHECK(rig.source->counters().errors == errors + 2);
+  }
+}
+
+TEST_CASE("a folder that cannot be listed, or is gone, keeps its state, is logged once and looked at until it is back") {
+  for (const int error : {ENOENT, EACCES, EIO}) {
+    Rig rig;
+    const auto warnings_within = [&rig](Duration time) {
+      testing::CapturedLog log;
+      rig.loop.advance(time);
+      const auto lines = log.take();
+      return std::ranges::count_if(lines, [](const auto& line) { return line.contains("folder cannot be read"); });
+    };
+    rig.put("a.yaml", pod("a", "10.0.0.1"));
+    ScarceFiles files(rig.files);
+    rig.source = std::make_unique<FolderSource>(files, rig.settings, nullptr);
+    REQUIRE(rig.source->start());
+    files.error = error;
+    files.listable = false;
+    rig.put("b.yaml", pod("b", "10.0.0.2"));
+    CHECK(warnings_within(5s) == 1);
+    CHECK(rig.pods() == Names{"a"});
+    CHECK(rig.source->counters().errors >= 5);
+    files.error = 0;
+    rig.loop.advance(kReadAgain);
+    CHECK(rig.pods() == Names{"a", "b"});
+    // The next time is told again.
+    files.error = error;
+    rig.put("c.yaml", pod("c", "10.0.0.3"));
+    CHECK(warnings_within(5s) == 1);
   }
 }
 
