@@ -88,6 +88,8 @@ class Connection final : public std::enable_shared_from_this<Connection>, privat
   // Streams that may still be opened: 0 once the connection is ending. `assumed`: the limit we set ourselves.
   std::size_t capacity(std::uint32_t assumed) const;
   std::size_t active_streams() const;
+  // Streams may be opened, but would hardly carry a byte: see Session.
+  bool window_used_up() const { return session_.window_used_up(); }
   // No new streams: GOAWAY was seen or sent, or the connection is over.
   bool ending() const { return ending_; }
 

@@ -161,6 +161,53 @@ TEST_CASE("a reader that stalls pauses its writer and keeps what is in flight wi
   CHECK(sent);
 }
 
+TEST_CASE("readers that stall take from the others no more than their own windows") {
+  Settings small;
+  small.stream_window = 64 * 1024;
+  small.connection_window = 256 * 1024;
+  Pair pair({}, small);
+  std::vector<http2::StreamPtr> stalled;
+  std::vector<std::optional<Result<void>>> waiting(3);
+  for (auto& sent : waiting) {
+    stalled.push_back(pair.tunnel());
+    pair.scope.spawn(write_to_end(*stalled.back(), pattern(100'000), sent));
+  }
+  pair.loop.run_until_idle();
+  CHECK(pair.server->unconsumed() == 3 * small.stream_window);
+  CHECK_FALSE(pair.client->window_used_up());
+
+  // One window is left for all that moves, many times over.
+  auto moving = pair.tunnel();
+  std::optional<Result<void>> sent;
+  pair.scope.spawn(write_to_end(*moving, pattern(1'000'000), sent));
+  auto got = pair.loop.run(read_all(*pair.requests.back()));
+  REQUIRE(got);
+  CHECK(got->size() == 1'000'000);
+  CHECK_FALSE(pair.client->window_used_up());
+  CHECK_FALSE(pair.server->window_used_up());
+
+  // A fourth takes the last of it; both ends can tell.
+  stalled.push_back(pair.tunnel());
+  std::optional<Result<void>> last;
+  pair.scope.spawn(write_to_end(*stalled.back(), pattern(100'000), last));
+  pair.loop.run_until_idle();
+  CHECK(pair.client->window_used_up());
+  CHECK(pair.server->window_used_up());
+  auto taken = pair.loop.run(read_all(*pair.requests.back()));
+  REQUIRE(taken);
+  CHECK(taken->size() == 100'000);
+  CHECK_FALSE(pair.client->window_used_up());
+  CHECK_FALSE(pair.server->window_used_up());
+  for (std::size_t i = 0; i < waiting.size(); ++i) {
+    auto late = pair.loop.run(read_all(*pair.requests[i]));
+    REQUIRE(late);
+    CHECK(late->size() == 100'000);
+    REQUIRE(waiting[i].has_value());
+    CHECK(*waiting[i]);
+  }
+  CHECK(pair.server->unconsumed() == 0);
+}
+
 TEST_CASE("what waits for a window is told apart from what moves, and an end waits for what was written before it") {
   Settings small;
   small.stream_window = 16 * 1024;

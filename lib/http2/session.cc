@@ -103,6 +103,16 @@ struct Session::Native {
     return budget.on_idle_reset(now);
   }
 
+  // nghttp2 tells of credit when it is half of the connection's window. Where stalled readers hold the other half that never
+  // comes about, and nobody could send any more: half of what is free is enough.
+  void announce_credit() {
+    const std::size_t window = settings.connection_window;
+    const auto used = static_cast<std::size_t>(nghttp2_session_get_effective_recv_data_length(session));
+    const auto credit = used - std::min(unconsumed, used);
+    if (credit == 0 || credit < (window - std::min(unconsumed, window)) / 2) return;
+    nghttp2_submit_window_update(session, NGHTTP2_FLAG_NONE, 0, static_cast<std::int32_t>(credit));
+  }
+
   static Native& of(void* user) { return *static_cast<Native*>(user); }
 
   void write(const std::uint8_t* data, std::size_t size) {
@@ -458,6 +468,13 @@ void Session::consume(std::int32_t id, std::size_t count) {
   native_->unconsumed -= std::min(count, native_->unconsumed);
   native_->budget.on_taken(count);
   nghttp2_session_consume(native_->session, id, count);
+  native_->announce_credit();
+}
+
+bool Session::window_used_up() const {
+  const auto frame = static_cast<std::int32_t>(native_->settings.data_payload);
+  return nghttp2_session_get_remote_window_size(native_->session) < frame ||
+         nghttp2_session_get_local_window_size(native_->session) < frame;
 }
 
 void Session::ping() { nghttp2_submit_ping(native_->session, NGHTTP2_FLAG_NONE, nullptr); }

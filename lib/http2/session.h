@@ -71,13 +71,17 @@ class Session {
   // Server: the response is complete or queued, the rest of the request is not wanted: RST_STREAM(NO_ERROR) follows our
   // END_STREAM (RFC 9113 §8.1). A plain reset() would overtake what is queued.
   void close_after_end(std::int32_t stream);
-  // `count` received bytes were taken: gives the credit back, for the connection also when the stream is gone.
+  // `count` received bytes were taken: gives the credit back, for the connection also when the stream is gone. The peer
+  // hears of it at half of the stream's window; for the connection at half of what stalled readers leave of it.
   void consume(std::int32_t stream, std::size_t count);
   void ping();
   // Server: announces the end, streams already open go on. Two steps so that requests under way are not lost.
   void announce_goaway();
   void goaway(ResetCode code);
 
+  // Less than one full DATA frame may still be sent to the peer, or by it, on the whole connection. A window that all
+  // readers empty is seldom so small; one whose bytes wait for readers that stall is, and stays so.
+  bool window_used_up() const;
   // Limit the peer announced; what we assume before its SETTINGS arrive is `assumed`.
   std::uint32_t peer_max_streams(std::uint32_t assumed) const;
   // Bytes received whose credit was not given back yet, over all streams; for tests.

@@ -31,11 +31,12 @@ enum class ResetCode : std::uint32_t {
 };
 
 struct Settings {
-  std::uint32_t stream_window = 4u << 20;       // SETTINGS_INITIAL_WINDOW_SIZE
-  std::uint32_t connection_window = 16u << 20;  // kept at 4 x the stream's, so that one stalled stream cannot stop others
-  std::uint32_t max_frame_size = 1u << 20;      // SETTINGS_MAX_FRAME_SIZE we advertise
-  std::uint32_t max_header_list = 16u << 10;    // enforced, not only advertised
-  std::uint32_t max_concurrent_streams = 200;   // servers
+  std::uint32_t stream_window = 4u << 20;  // SETTINGS_INITIAL_WINDOW_SIZE
+  // Kept at 4 x the stream's: up to three readers that stall cannot stop others. Four can, Connection::window_used_up().
+  std::uint32_t connection_window = 16u << 20;
+  std::uint32_t max_frame_size = 1u << 20;     // SETTINGS_MAX_FRAME_SIZE we advertise
+  std::uint32_t max_header_list = 16u << 10;   // enforced, not only advertised
+  std::uint32_t max_concurrent_streams = 200;  // servers
   // Payload of the DATA frames we send: with its 9-byte header it fills one TLS record of 16,384 bytes.
   std::size_t data_payload = 16'375;
   // First PING after this time, and after each answer; an answer missing for `ping_timeout` ends the connection.
