@@ -1,4 +1,6 @@
+#include <array>
 #include <catch2/catch_test_macros.hpp>
+#include <functional>
 
 #include "lib/async/manual_loop.h"
 #include "lib/hbone/accept.h"
@@ -15,6 +17,15 @@ using namespace std::chrono_literals;
 using weft::testing::read_all;
 
 namespace {
+
+// More than a tunnel's window.
+constexpr std::size_t kPlenty = 100'000;
+http2::Settings small_windows() {
+  http2::Settings settings;
+  settings.stream_window = 64 * 1024;
+  settings.connection_window = 256 * 1024;
+  return settings;
+}
 
 Task<void> echo_tunnel(IncomingTunnel tunnel, StopToken) {
   const auto authority = tunnel.request().authority;
@@ -40,12 +51,39 @@ Task<void> echo_tunnel(IncomingTunnel tunnel, StopToken) {
   (void)ended;
 }
 
+// Its application takes nothing before `reads` is set, or sends a lot at once; else as echo_tunnel().
+Task<void> slow_tunnel(IncomingTunnel tunnel, StopToken stop, Event& reads) {
+  const auto authority = tunnel.request().authority;
+  if (authority != "slow:1" && authority != "plenty:1") {
+    co_await echo_tunnel(std::move(tunnel), stop);
+    co_return;
+  }
+  auto stream = tunnel.accept("");
+  if (!stream) co_return;
+  if (authority == "slow:1") {
+    auto woken = co_await reads.wait(stop);
+    if (!woken) co_return;
+    auto all = co_await read_all(**stream);
+    (void)all;
+  } else {
+    BufferChain plenty(Buffer::copy_of(std::string(kPlenty, 'p')));
+    auto sent = co_await (*stream)->write(std::move(plenty));
+    (void)sent;
+  }
+  auto ended = co_await (*stream)->shutdown_write();
+  (void)ended;
+}
+
 Task<void> serve_one(Loop& loop, http2::Settings settings, io::StreamPtr transport, StopToken drain, StopToken stop,
-                     std::vector<std::string>* problems = nullptr) {
+                     Event* reads = nullptr, std::vector<std::string>* problems = nullptr) {
   OnNoTunnel note = [problems](std::string_view problem) {
     if (problems) problems->emplace_back(problem);
   };
   TunnelHandler handler = echo_tunnel;
+  if (reads)
+    handler = [reads](IncomingTunnel tunnel, StopToken end) {
+      return slow_tunnel(std::move(tunnel), std::move(end), *reads);
+    };
   co_await serve(loop, settings, std::move(transport), std::move(handler), drain, stop, std::move(note));
 }
 
@@ -129,8 +167,8 @@ struct World {
       left->abort(io::AbortReason::kReset);
       co_return Pool::Dialed{std::move(left), world.hold};
     }
-    world.scope.spawn(
-        serve_one(world.loop, world.server_settings, std::move(right), world.drain.token(), world.scope.token()));
+    world.scope.spawn(serve_one(world.loop, world.server_settings, std::move(right), world.drain.token(),
+                                world.scope.token(), &world.reads));
     co_return Pool::Dialed{std::move(left), world.hold};
   }
   Result<Tunnel> open(std::string authority = "10.0.0.1:80", PoolKey key = {}) {
@@ -158,6 +196,7 @@ struct World {
   ManualLoop loop;
   Scope scope{loop};
   http2::Settings server_settings;
+  Event reads{loop};  // applications that were slow begin to take what comes
   StopSource drain;
   bool refuse = false;
   bool dead = false;                                          // what is dialled has already ended
@@ -272,6 +311,68 @@ TEST_CASE("the peer's stream limit counts when it is the smaller one") {
   CHECK(world.dials == 2);
 }
 
+namespace {
+
+Task<void> send_plenty(io::Stream& stream, bool& done) {
+  BufferChain plenty(Buffer::copy_of(std::string(kPlenty, 'p')));
+  auto sent = co_await stream.write(std::move(plenty));
+  auto ended = co_await stream.shutdown_write();
+  done = sent && ended;
+}
+
+// Four tunnels stand still on the world's only connection, of five that it may have. Tunnels get one of their own until
+// `move` is called, then they share again.
+void check_share_again(World& world, const std::function<void()>& move) {
+  world.loop.run_until_idle();
+  REQUIRE(world.dials == 1);
+  auto apart = world.open();
+  REQUIRE(apart);
+  REQUIRE(world.dials == 2);
+  CHECK(world.talk(*apart, "hello") == "10.0.0.1:80:hello");
+  std::vector<Result<Tunnel>> others;  // with them the second connection is full
+  for (int i = 0; i < 4; ++i) others.push_back(world.open());
+  move();
+  world.loop.run_until_idle();
+  auto shared = world.open();
+  REQUIRE(shared);
+  CHECK(world.dials == 2);
+  CHECK(world.talk(*shared, "again") == "10.0.0.1:80:again");
+}
+
+}  // namespace
+
+TEST_CASE("where applications of the peer take nothing new tunnels go another way, and share again when they do") {
+  World world({.http2 = {}, .streams_max = 5});
+  world.server_settings = small_windows();
+  std::vector<Tunnel> slow;
+  std::array<bool, 4> done{};
+  for (auto& sent : done) {
+    auto tunnel = world.open("slow:1");
+    REQUIRE(tunnel);
+    slow.push_back(std::move(*tunnel));
+    world.scope.spawn(send_plenty(*slow.back().stream, sent));
+  }
+  check_share_again(world, [&world] { world.reads.set(); });
+  CHECK(done == std::array{true, true, true, true});
+}
+
+TEST_CASE("where our applications take nothing new tunnels go another way, and share again when they do") {
+  World world({.http2 = small_windows(), .streams_max = 5});
+  std::vector<Tunnel> slow;
+  for (int i = 0; i < 4; ++i) {
+    auto tunnel = world.open("plenty:1");
+    REQUIRE(tunnel);
+    slow.push_back(std::move(*tunnel));
+  }
+  check_share_again(world, [&] {
+    for (auto& tunnel : slow) {
+      auto all = world.loop.run(read_all(*tunnel.stream));
+      REQUIRE(all);
+      CHECK(all->size() == kPlenty);
+    }
+  });
+}
+
 TEST_CASE("whatever differs in the key keeps tunnels apart") {
   World world;
   const PoolKey base{.source_uid = "a",
@@ -359,7 +460,7 @@ TEST_CASE("requests that are not CONNECT are refused before any handler") {
   World world;
   auto [left, right] = io::make_pipe(world.loop);
   std::vector<std::string> problems;
-  world.scope.spawn(serve_one(world.loop, {}, std::move(right), {}, world.scope.token(), &problems));
+  world.scope.spawn(serve_one(world.loop, {}, std::move(right), {}, world.scope.token(), nullptr, &problems));
   auto client = http2::Connection::create(world.loop, http2::Role::kClient, {}, std::move(left));
   StopSource stop;
   struct Run {

@@ -40,7 +40,7 @@ Pool::~Pool() = default;
 
 std::shared_ptr<http2::Connection> Pool::find_free(Entry& entry) {
   for (const auto& member : entry.members) {
-    if (member->connection->capacity(options_.streams_max) == 0) continue;
+    if (member->connection->capacity(options_.streams_max) == 0 || member->connection->window_used_up()) continue;
     arm(*member);
     return member->connection;
   }

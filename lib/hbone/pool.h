@@ -2,7 +2,10 @@
 //
 // Thread: the pod's worker; nothing here is shared between pods or threads. Per key at most one connection is being made;
 // who else needs one waits and then looks again. A connection takes new tunnels while fewer than
-// min(streams_max, the peer's SETTINGS_MAX_CONCURRENT_STREAMS) are open on it, also again after it was full.
+// min(streams_max, the peer's SETTINGS_MAX_CONCURRENT_STREAMS) are open on it, also again after it was full. One whose
+// window is used up in either direction, by tunnels whose readers stall, is full too: a new tunnel would carry nothing on it
+// until they move. With ztunnel's windows four of them are needed for that, so stalled tunnels make no more connections than
+// a quarter of their number.
 #pragma once
 
 #include <cstdint>
@@ -60,7 +63,7 @@ class Pool {
   // A new certificate: connections made with older ones take no new tunnels.
   void evict_generations_before(std::uint64_t generation);
 
-  // Connections that may take tunnels; those that are full count.
+  // Connections that may take tunnels, now or once they are not full any more.
   std::size_t connections() const;
 
   // Keys that something is kept for, for tests.
