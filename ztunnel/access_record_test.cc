@@ -204,6 +204,10 @@ TEST_CASE("what is refused before its ends are known is one warning with four fi
         }) == "\"expected method CONNECT, got GET\"");
   CHECK(early("inbound", [&] { mesh.ask(*mesh.stranger, "x", {ip("10.0.0.2"), kInboundPlaintextPort}); }) ==
         "\"attempted recursive call to ourselves\"");
+  mesh.pod_b->redirect_output(
+      [](const sim::Flow& flow) { return flow.mark == 1337 ? std::nullopt : std::optional(kInboundPlaintextPort); });
+  CHECK(early("inbound", [&] { mesh.ask(*mesh.pod_b, "x", at("127.0.0.2:8080")); }) ==
+        "\"destination is not the address of a host\"");
   CHECK(early("inbound", [&] {
           mesh.ask(*mesh.stranger, "GET / HTTP/1.1\r\n\r\n", {ip("10.0.0.2"), kHbonePort});
         }).starts_with("\"tls handshake error: "));

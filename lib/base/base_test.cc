@@ -15,6 +15,22 @@ TEST_CASE("an IPv4-mapped IPv6 address is the IPv4 address") {
   CHECK(mapped->to_string() == "10.1.2.3");
 }
 
+TEST_CASE("addresses that are no single host's are told apart, as IPv4-mapped IPv6 too") {
+  const auto kinds = [](const char* text) {
+    const auto ip = IpAddress::parse(text).value();
+    return std::string() + (ip.is_loopback() ? "l" : "") + (ip.is_unspecified() ? "u" : "") +
+           (ip.is_multicast() ? "m" : "") + (ip.is_broadcast() ? "b" : "");
+  };
+  for (const auto* text : {"127.0.0.1", "127.255.255.255", "::1", "::ffff:127.0.0.2"}) CHECK(kinds(text) == "l");
+  for (const auto* text : {"0.0.0.0", "::", "::ffff:0.0.0.0"}) CHECK(kinds(text) == "u");
+  for (const auto* text : {"224.0.0.1", "239.255.255.255", "::ffff:224.0.0.1", "ff02::1", "ff0e::1"})
+    CHECK(kinds(text) == "m");
+  for (const auto* text : {"255.255.255.255", "::ffff:255.255.255.255"}) CHECK(kinds(text) == "b");
+  for (const auto* text : {"126.0.0.1", "128.0.0.1", "0.0.0.1", "::2", "223.255.255.255", "240.0.0.1", "255.255.255.254",
+                           "fe80::1", "fd00::ff", "10.0.0.255"})
+    CHECK(kinds(text).empty());
+}
+
 TEST_CASE("socket addresses print as they parse and reject what is ambiguous") {
   for (auto text : {"10.0.0.1:80", "[fd00::1]:15008"}) {
     auto address = SocketAddress::parse(text);

@@ -68,6 +68,10 @@ bool IpAddress::is_unspecified() const {
   return std::all_of(bytes_.begin(), bytes_.end(), [](std::uint8_t b) { return b == 0; });
 }
 
+bool IpAddress::is_multicast() const { return is_v6_ ? bytes_[0] == 0xff : bytes_[0] >> 4 == 0xe; }
+
+bool IpAddress::is_broadcast() const { return *this == v4({255, 255, 255, 255}); }
+
 std::string IpAddress::to_string() const {
   char text[INET6_ADDRSTRLEN];
   return inet_ntop(is_v6_ ? AF_INET6 : AF_INET, bytes_.data(), text, sizeof text);

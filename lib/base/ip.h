@@ -35,6 +35,9 @@ class IpAddress {
   bool is_v6() const { return is_v6_; }
   bool is_loopback() const;
   bool is_unspecified() const;
+  bool is_multicast() const;
+  // 255.255.255.255; a subnet's own broadcast address cannot be told without its length.
+  bool is_broadcast() const;
   // 4 or 16 bytes in network order; valid while this object lives.
   std::span<const std::uint8_t> bytes() const { return {bytes_.data(), is_v6_ ? 16u : 4u}; }
   std::string to_string() const;

@@ -12,6 +12,12 @@ void refuse_early(PodProxy& pod, const io::Accepted& accepted, const std::string
   accepted.stream->abort(io::AbortReason::kReset);
 }
 
+// The rules send us what comes from outside whatever it was meant for, before the kernel drops what no host may be called
+// by. A neighbour could so have us call, from the pod's loopback, what listens there for the pod alone.
+bool is_of_no_host(const IpAddress& ip) {
+  return ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast();
+}
+
 }  // namespace
 
 Task<void> serve_passthrough(PodProxy& pod, io::Accepted accepted) {
@@ -19,6 +25,7 @@ Task<void> serve_passthrough(PodProxy& pod, io::Accepted accepted) {
   const auto descriptors = pod.descriptors().take(2);
   if (!descriptors) co_return accepted.stream->abort(io::AbortReason::kReset);
   const SocketAddress target = accepted.original_destination;
+  if (is_of_no_host(target.ip())) co_return refuse_early(pod, accepted, "destination is not the address of a host");
   if (is_illegal_port(target.port())) co_return refuse_early(pod, accepted, "attempted recursive call to ourselves");
   auto local = co_await pod.workload(pod.stop_token());
   if (!local) co_return refuse_early(pod, accepted, local.error().message());

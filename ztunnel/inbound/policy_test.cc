@@ -30,6 +30,24 @@ TEST_CASE("plain text to a port of ours, or to a port where nobody listens, is r
   CHECK(mesh.ask(*mesh.stranger).reply == "hello");
 }
 
+TEST_CASE("plain text to an address that is no host's, as a neighbour can send it, is not taken to the pod's loopback") {
+  MeshWorld mesh;
+  // What comes from outside for such an address: here the pod sends it to itself.
+  mesh.pod_b->redirect_output([](const sim::Flow& flow) -> std::optional<std::uint16_t> {
+    if (flow.mark == 1337) return std::nullopt;
+    return kInboundPlaintextPort;
+  });
+  const auto ask = [&](const char* text) { return mesh.ask(*mesh.pod_b, "x", {ip(text), 8080}); };
+  for (const auto* text :
+       {"127.0.0.2", "127.0.0.1", "::1", "::ffff:127.0.0.2", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "255.255.255.255"}) {
+    CHECK(ask(text).error);
+    CHECK(mesh.count("istio_tcp_connections_opened_total") == 0);
+  }
+  CHECK(mesh.callers().empty());
+  CHECK(ask("10.0.0.2").reply == "x");
+  CHECK(ask("fd00::2").reply == "x");
+}
+
 TEST_CASE(
     "a policy that names the caller refuses its tunnel, the caller's connection is reset, nothing reaches the application") {
   MeshWorld mesh;
