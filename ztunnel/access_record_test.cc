@@ -262,6 +262,15 @@ TEST_CASE("a tunnel port that does not answer is told as a network policy's doin
         "\"connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: deadline has elapsed\"");
 }
 
+TEST_CASE("a peer that does not answer a tunnel's request is told as that") {
+  LoggedWorld mesh;
+  mesh.serve_tunnels(mesh.add_host("mute", {ip("10.0.0.8")}), kHbonePort, identity_of("mute")).answers_after = 24h;
+  mesh.describe("mute", {ip("10.0.0.8")}, "node-z");
+  mesh.publish();
+  const auto lines = mesh.during([&] { mesh.ask(*mesh.pod_a, "x", at("10.0.0.8:80")); });
+  CHECK(error_in(lines, "outbound") == "\"the tunnel request was not answered: deadline has elapsed\"");
+}
+
 TEST_CASE("denied connections are told up to a rate, the first of each address always, and all of them counted") {
   LoggedWorld mesh;
   auto& neighbour = mesh.add_host("neighbour", {ip("10.0.0.9")});

@@ -42,8 +42,17 @@ Task<void> serve_echo(EchoServer& server, Scope& scope) {
   }
 }
 
-Task<void> echo_tunnel(FakePeer& peer, hbone::IncomingTunnel tunnel) {
+Task<void> echo_tunnel(FakePeer& peer, Loop& loop, hbone::IncomingTunnel tunnel, StopToken stop) {
   peer.requests.push_back(tunnel.request());
+  StopSource ended;
+  StopCallback on_stop(stop, [&ended] { ended.request_stop(); });
+  tunnel.on_lost([&peer, &ended] {
+    ++peer.taken_back;
+    ended.request_stop();
+  });
+  auto slept = co_await sleep_for(loop, peer.answers_after, ended.token());
+  tunnel.on_lost({});
+  if (!slept) co_return;
   auto stream = tunnel.accept("");
   if (!stream) co_return;
   co_await echo(**stream);
@@ -62,8 +71,8 @@ Task<void> serve_peer_connection(FakePeer& peer, Loop& loop, io::StreamPtr socke
   }
   http2::Settings settings;
   io::StreamPtr transport = std::move(*secured);
-  hbone::TunnelHandler handler = [&peer](hbone::IncomingTunnel tunnel, StopToken) {
-    return echo_tunnel(peer, std::move(tunnel));
+  hbone::TunnelHandler handler = [&peer, &loop](hbone::IncomingTunnel tunnel, StopToken end) {
+    return echo_tunnel(peer, loop, std::move(tunnel), std::move(end));
   };
   StopToken never;
   co_await hbone::serve(loop, settings, std::move(transport), std::move(handler), never, stop);

@@ -67,7 +67,9 @@ struct FakePeer {
   std::shared_ptr<const tls::Context> context;
   std::string trust_domain = "cluster.local";
   std::string instead;  // says this in place of HTTP/2
+  Duration answers_after{};
   std::vector<hbone::ReceivedRequest> requests;
+  std::size_t taken_back = 0;  // requests, before they were answered
   std::size_t connections = 0;
 };
 

@@ -116,7 +116,10 @@ Task<Result<Tunnel>> Pool::open(PoolKey key, http2::Headers request, StopToken s
     }
     // From here on the tunnel holds its connection; open() below runs without a suspension in between.
   }
-  auto tunnel = co_await connect(*connection, std::move(request), std::move(stop));
+  Deadline deadline(loop_, kAnswerTimeout, stop);
+  auto tunnel = co_await connect(*connection, std::move(request), deadline.token());
+  if (!tunnel && tunnel.error().code() == ErrorCode::kCancelled && deadline.expired())
+    co_return fail(ErrorCode::kUnreachable, "the tunnel request was not answered: deadline has elapsed", Side::kUpstream);
   co_return std::move(tunnel);
 }
 

@@ -36,6 +36,10 @@ struct PoolKey {
   friend auto operator<=>(const PoolKey&, const PoolKey&) = default;
 };
 
+// Our own ztunnel answers within 15 s, the time for hearing of a new pod and for dialling its application; others may try an
+// application more than once. A peer that answers PING and never a request would else keep what waits for it for ever.
+inline constexpr Duration kAnswerTimeout = std::chrono::seconds(30);
+
 class Pool {
  public:
   struct Dialed {
@@ -54,7 +58,8 @@ class Pool {
   // close() must have been awaited.
   ~Pool();
 
-  // Opens a tunnel on a pooled or new connection. kCancelled "pool draining" after close().
+  // Opens a tunnel on a pooled or new connection. Errors of the dialer and of connect(); kUnreachable when the request was
+  // not answered within kAnswerTimeout, the peer hears of that by a reset; kCancelled "pool draining" after close().
   Task<Result<Tunnel>> open(PoolKey key, http2::Headers request, StopToken stop);
 
   // Workloads for which `gone` is true are no more, their addresses may soon be others': no new tunnels to them on the

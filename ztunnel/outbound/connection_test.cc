@@ -198,6 +198,29 @@ TEST_CASE("a peer that does not speak HTTP/2 fails the connection, which is coun
   CHECK(mesh.ask(*mesh.pod_a).reply == "hello");
 }
 
+TEST_CASE("a tunnel that is never answered is given up, one that is answered late is served") {
+  Waypointed mesh;
+  mesh.cart().waypoint = Waypointed::by_address("10.0.0.9");
+  mesh.publish();
+  mesh.peer->answers_after = hbone::kAnswerTimeout - 1s;
+  CHECK(mesh.ask(*mesh.pod_a).reply == "hello");
+  const auto used = mesh.limits.descriptors.used();
+  CHECK(used == 1);  // the connection to the peer
+  mesh.peer->answers_after = 24h;
+  const auto begun = mesh.world.clock().monotonic();
+  const auto given_up = mesh.ask(*mesh.pod_a);
+  REQUIRE(given_up.error);
+  CHECK(given_up.error->code() == ErrorCode::kReset);
+  CHECK(mesh.world.clock().monotonic() - begun < hbone::kAnswerTimeout + 1s);
+  CHECK(mesh.peer->taken_back == 1);
+  CHECK(mesh.limits.descriptors.used() == used);
+  CHECK(mesh.count("istio_tcp_connections_failed_total", "response_flags=\"CONNECT\"") == 1);
+  CHECK(mesh.count("istio_tcp_connections_failed_total") == 1);
+  mesh.peer->answers_after = {};
+  CHECK(mesh.ask(*mesh.pod_a).reply == "hello");
+  CHECK(mesh.peer->connections == 1);
+}
+
 TEST_CASE("TLS that cannot be set up fails the connection, which is counted as that") {
   if (tls::post_quantum_available()) SKIP("this OpenSSL has everything that can be asked for");
   auto settings = MeshWorld::make_settings();
