@@ -7,7 +7,12 @@ namespace weft::ztunnel {
 void OpenConnections::add(OpenConnection& connection) {
   connection.due_ = loop_.now() + kFirst;
   fresh_.push_back(connection);
-  if (!timer_.armed()) loop_.arm(timer_, connection.due_);
+  if (!timer_.armed() || connection.due_ < next_) arm(connection.due_);
+}
+
+void OpenConnections::arm(MonotonicTime next) {
+  next_ = next;
+  loop_.arm(timer_, next);
 }
 
 int OpenConnections::see_to_due(Queue& queue, int most) {
@@ -29,7 +34,7 @@ void OpenConnections::see_to_due() {
   for (Queue* queue : {&fresh_, &seen_}) {
     if (!queue->empty()) next = std::min(next, queue->front().due_);
   }
-  if (next != MonotonicTime::max()) loop_.arm(timer_, std::max(next, loop_.now() + kPause));
+  if (next != MonotonicTime::max()) arm(std::max(next, loop_.now() + kPause));
 }
 
 }  // namespace weft::ztunnel

@@ -42,11 +42,13 @@ class OpenConnections {
   using Queue = IntrusiveList<OpenConnection>;
   int see_to_due(Queue& queue, int most);
   void see_to_due();
+  void arm(MonotonicTime next);
 
   Loop& loop_;
   Queue fresh_;  // not seen to yet
   Queue seen_;
   Timer timer_;
+  MonotonicTime next_{};  // what an armed timer stands at
 };
 
 }  // namespace weft::ztunnel

@@ -43,6 +43,23 @@ TEST_CASE("a connection is told of after a minute and every ten from then on") {
   CHECK(first.told == 4);
 }
 
+TEST_CASE("a connection that comes while the others are all waited for ten minutes is told of after its own minute") {
+  ManualLoop loop;
+  OpenConnections open(loop);
+  Counted old, fresh;
+  open.add(old);
+  loop.advance(2min);
+  CHECK(old.told == 1);
+  open.add(fresh);
+  loop.advance(59s);
+  CHECK(fresh.told == 0);
+  loop.advance(2s);
+  CHECK(fresh.told == 1);
+  loop.advance(8min);
+  CHECK(old.told == 2);
+  CHECK(fresh.told == 1);
+}
+
 TEST_CASE("a connection that ended is not told of, and nothing is left to wait for") {
   ManualLoop loop;
   OpenConnections open(loop);
