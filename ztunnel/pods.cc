@@ -55,6 +55,12 @@ void Pods::forget(std::string uid) {
 }
 
 Task<Result<void>> Pods::add(zds::Pod pod, Fd netns, StopToken stop) {
+  // One that was removed before must not be ended behind its back.
+  for (auto found = removing_.find(pod.uid); found != removing_.end(); found = removing_.find(pod.uid)) {
+    const auto turn = found->second;
+    auto came = co_await turn->wait(stop);
+    if (!came) co_return fail(std::move(came).error());
+  }
   auto permit = co_await starting_.acquire(stop);
   if (!permit) co_return fail(std::move(permit).error());
   waiting_.erase(pod.uid);
@@ -114,19 +120,32 @@ Task<void> Pods::stop_proxy(Running running, DrainMode mode, std::shared_ptr<Eve
 }
 
 Task<void> Pods::remove(std::string uid) {
-  std::shared_ptr<Event> gone;
-  {
-    auto permit = co_await starting_.acquire(StopToken());
-    waiting_.erase(uid);
-    gone = stop(uid, DrainMode::kImmediate);
-    update();
-  }  // others may come and go meanwhile
-  if (!gone) co_return;
+  const auto turn = std::make_shared<Event>(control_);
+  const auto gone = std::make_shared<Event>(control_);
+  removing_.insert_or_assign(uid, turn);
+  scope_.spawn(take_out(uid, turn, gone));
   Deadline deadline(control_, kRemovalMax, StopToken());
   auto ended = co_await gone->wait(deadline.token());
   if (!ended)
     WEFT_LOG(kWarn, "inpod", "a removed pod's connections have not ended yet, its rules and addresses may go before them",
              {"uid", uid});
+}
+
+Task<void> Pods::take_out(std::string uid, std::shared_ptr<Event> turn, std::shared_ptr<Event> gone) {
+  std::shared_ptr<Event> stopped;
+  {
+    auto permit = co_await starting_.acquire(StopToken());
+    waiting_.erase(uid);
+    stopped = stop(uid, DrainMode::kImmediate);
+    update();
+    if (auto found = removing_.find(uid); found != removing_.end() && found->second == turn) removing_.erase(found);
+    turn->set();
+  }  // others may come and go meanwhile
+  if (stopped) {
+    auto ended = co_await stopped->wait();
+    (void)ended;
+  }
+  gone->set();
 }
 
 Task<void> Pods::snapshot_done(std::set<std::string> named) {

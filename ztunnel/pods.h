@@ -31,7 +31,8 @@ struct PodState {
 class Pods final : public zds::PodEvents {
  public:
   static constexpr Duration kRetryInterval = std::chrono::seconds(5);
-  // How long remove() waits for a pod's connections to be gone; they need kGoodbye and a turn of their worker.
+  // How long remove() waits for a pod's turn and for its connections to be gone; they need kGoodbye and a turn of their
+  // worker.
   static constexpr Duration kRemovalMax = std::chrono::seconds(1);
 
   // Unready from the start, as "workload proxy manager". All references outlive it.
@@ -41,7 +42,8 @@ class Pods final : public zds::PodEvents {
   void connected() override;
   Task<Result<void>> add(zds::Pod pod, Fd netns, StopToken stop) override;
   // Returns when the pod's connections have ended, and peers and application have been told: once the agent hears of it
-  // rules, addresses and the link go. A worker that is held up delays it by kRemovalMax at the most.
+  // rules, addresses and the link go. A worker that is held up, the pod's or one that another pod or describe() waits for,
+  // delays it by kRemovalMax at the most; the rest is then done behind it, and the pod is added again only after that.
   Task<void> remove(std::string uid) override;
   void forget(std::string uid) override;
   Task<void> snapshot_done(std::set<std::string> named) override;
@@ -76,6 +78,8 @@ class Pods final : public zds::PodEvents {
   Task<Result<void>> start(zds::Pod pod, const Fd& netns);
   // Begins to end the pod's proxy. Set when it is gone; null when there is none.
   std::shared_ptr<Event> stop(const std::string& uid, DrainMode mode);
+  // Sets `turn` when the pod's end has begun, and `gone` when nothing is left of it.
+  Task<void> take_out(std::string uid, std::shared_ptr<Event> turn, std::shared_ptr<Event> gone);
   Task<void> stop_proxy(Running running, DrainMode mode, std::shared_ptr<Event> gone);
   Task<void> retry();
   void update();
@@ -90,7 +94,8 @@ class Pods final : public zds::PodEvents {
 
   std::map<std::string, Running> running_;  // by pod UID
   std::map<std::string, Waiting> waiting_;
-  std::vector<std::size_t> load_;  // pods per worker
+  std::map<std::string, std::shared_ptr<Event>> removing_;  // until it is their turn
+  std::vector<std::size_t> load_;                           // pods per worker
   std::uint64_t proxies_ = 0;
   bool snapshot_done_ = false;
   bool draining_ = false;

@@ -3,6 +3,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include "lib/async/manual_loop.h"
 #include "ztunnel/test_mesh.h"
 
 using namespace weft;
@@ -12,7 +13,8 @@ using namespace std::chrono_literals;
 namespace {
 
 struct PodsWorld : MeshWorld {
-  explicit PodsWorld(Settings with = make_settings()) : MeshWorld(1, std::move(with)) {
+  explicit PodsWorld(Settings with = make_settings(), std::size_t count = 1)
+      : MeshWorld(1, std::move(with)), workers(count) {
     pods.connected();
     host = &add_pod_host("new", {ip("10.0.0.4")});
     describe("new", {ip("10.0.0.4")}, "node-a");
@@ -73,8 +75,12 @@ struct PodsWorld : MeshWorld {
   }
   bool ready() const { return readiness.ready(); }
 
+  const std::size_t workers;
   admin::Readiness readiness{world.clock(), world.clock().monotonic()};
-  Pods pods{a.control, {&a.worker}, readiness, registry};
+  // The second one does nothing before `held_up` is run.
+  ManualLoop held_up;
+  Worker second{held_up, *a.networks, settings, a.identities, families, limits};
+  Pods pods{a.control, workers == 2 ? std::vector{&a.worker, &second} : std::vector{&a.worker}, readiness, registry};
   sim::Host* host = nullptr;
   std::map<sim::Host*, Fd> descriptors;
 };
@@ -166,6 +172,32 @@ TEST_CASE("a pod is told to be gone when its connections have ended, not before"
   node.world.run(node.removed(ended_by_then));
   CHECK(ended_by_then == 1);
   REQUIRE(node.world.run_until([&] { return staying.done; }));
+}
+
+TEST_CASE(
+    "a removal waits no longer than it says for what waits for another worker, and is done behind that, before an add") {
+  std::vector<PodState> described;
+  Result<void> added = fail(ErrorCode::kInternal, "never ended");
+  PodsWorld node(PodsWorld::make_settings(), 2);
+  Scope meanwhile(node.a.control);
+  REQUIRE(node.add(*node.host));
+  meanwhile.spawn(PodsWorld::read(node.pods, described));
+  node.settle();
+  const auto begun = node.world.clock().monotonic();
+  node.world.run(node.pods.remove("u1"));
+  CHECK(node.world.clock().monotonic() - begun == Pods::kRemovalMax);
+  CHECK(node.ended() == 0);
+  meanwhile.spawn(PodsWorld::keep(node.pods.add({"u1", "new", "shop", "new"}, node.netns(*node.host), StopToken()), added));
+  node.settle();
+  CHECK(node.started() == 1);
+  node.held_up.run_until_idle();
+  node.settle();
+  node.world.run(meanwhile.join());
+  CHECK(described.size() == 1);
+  CHECK(added);
+  CHECK(node.started() == 2);
+  CHECK(node.ended() == 1);
+  CHECK(node.serves(*node.host));
 }
 
 TEST_CASE("add, delete, add leaves one proxy that serves") {
