@@ -113,7 +113,7 @@ struct RawPeer {
     auto [left, right] = io::make_pipe(loop);
     stream = std::move(left);
     StopToken never;
-    scope.spawn(serve_one(loop, {}, std::move(right), never, scope.token(), &problems));
+    scope.spawn(serve_one(loop, {}, std::move(right), never, scope.token(), nullptr, &problems));
     scope.spawn(listen(*stream, heard));
     send(h2raw::hello());
   }
