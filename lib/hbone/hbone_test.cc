@@ -5,15 +5,16 @@
 #include "lib/async/manual_loop.h"
 #include "lib/hbone/accept.h"
 #include "lib/hbone/pool.h"
+#include "lib/hbone/test_tunnels.h"
 #include "lib/http/fields.h"
 #include "lib/io/pipe.h"
 #include "lib/io/pump.h"
-#include "tests/support/h2_frames.h"
 #include "tests/support/read_all.h"
 
 using namespace weft;
 using namespace weft::hbone;
 using namespace std::chrono_literals;
+using weft::hbone::testing::echo_tunnel;
 using weft::testing::read_all;
 
 namespace {
@@ -25,30 +26,6 @@ http2::Settings small_windows() {
   settings.stream_window = 64 * 1024;
   settings.connection_window = 256 * 1024;
   return settings;
-}
-
-Task<void> echo_tunnel(IncomingTunnel tunnel, StopToken) {
-  const auto authority = tunnel.request().authority;
-  if (authority == "denied:1") co_return tunnel.refuse(Refusal::kUnauthorized);
-  if (authority == "broken:1") co_return tunnel.refuse(Refusal::kUnavailable);
-  if (authority == "silent:1") co_return;  // dropped unanswered
-  if (authority == "greeting:1") {
-    auto stream = tunnel.accept("");
-    if (!stream) co_return;
-    auto sent = co_await (*stream)->write(BufferChain(Buffer::copy_of("welcome")));
-    auto all = co_await read_all(**stream);
-    (void)sent;
-    (void)all;
-    co_return;
-  }
-  auto stream = tunnel.accept("k8s.cluster.name=c");
-  if (!stream) co_return;
-  auto all = co_await read_all(**stream);
-  if (!all) co_return;
-  auto written = co_await (*stream)->write(BufferChain(Buffer::copy_of(authority + ":" + *all)));
-  if (!written) co_return;
-  auto ended = co_await (*stream)->shutdown_write();
-  (void)ended;
 }
 
 // Its application takes nothing before `reads` is set, or sends a lot at once; else as echo_tunnel().
@@ -86,65 +63,6 @@ Task<void> serve_one(Loop& loop, http2::Settings settings, io::StreamPtr transpo
     };
   co_await serve(loop, settings, std::move(transport), std::move(handler), drain, stop, std::move(note));
 }
-
-// A tunnel whose application takes nothing.
-Task<void> stalled_tunnel(IncomingTunnel tunnel, Event& application) {
-  auto stream = tunnel.accept("");
-  auto taken = co_await application.wait();
-  (void)stream;
-  (void)taken;
-}
-
-Task<void> serve_stalled(Loop& loop, io::StreamPtr transport, Event& application, std::vector<Served>& ends, bool& over) {
-  http2::Settings settings;
-  TunnelHandler handler = [&application](IncomingTunnel tunnel, StopToken) {
-    return stalled_tunnel(std::move(tunnel), application);
-  };
-  OnNoTunnel note;
-  OnEnd on_end = [&ends](const Served& served) { ends.push_back(served); };
-  StopToken never;
-  co_await serve(loop, settings, std::move(transport), std::move(handler), never, never, std::move(note), std::move(on_end));
-  over = true;
-}
-
-// A tunnel server and a peer that does what no library would, frame by frame.
-struct RawPeer {
-  RawPeer() {
-    auto [left, right] = io::make_pipe(loop);
-    stream = std::move(left);
-    StopToken never;
-    scope.spawn(serve_one(loop, {}, std::move(right), never, scope.token(), nullptr, &problems));
-    scope.spawn(listen(*stream, heard));
-    send(h2raw::hello());
-  }
-  ~RawPeer() {
-    scope.request_stop();
-    stream->abort(io::AbortReason::kCancel);
-    loop.run(scope.join());
-  }
-  static Task<void> listen(io::Stream& stream, std::string& heard) {
-    for (;;) {
-      auto data = co_await stream.read(64 * 1024);
-      if (!data || data->empty()) co_return;
-      heard += data->to_string();
-    }
-  }
-  void send(const std::string& bytes) {
-    REQUIRE(loop.run(stream->write(BufferChain(Buffer::copy_of(bytes)))));
-    loop.run_until_idle();
-  }
-  std::vector<h2raw::Frame> frames(std::uint32_t id) const {
-    auto found = h2raw::parse(heard);
-    std::erase_if(found, [id](const auto& frame) { return frame.stream != id; });
-    return found;
-  }
-
-  ManualLoop loop;
-  std::vector<std::string> problems;
-  std::string heard;
-  io::StreamPtr stream;
-  Scope scope{loop};
-};
 
 struct World {
   explicit World(Pool::Options options = {})
@@ -480,83 +398,6 @@ TEST_CASE("requests that are not CONNECT are refused before any handler") {
   }
   CHECK(problems == std::vector<std::string>{"expected method CONNECT, got GET"});
   stop.request_stop();
-}
-
-TEST_CASE("a CONNECT for another protocol gets no tunnel, nothing is dialled for it and the connection goes on") {
-  const std::string protocol = h2raw::literal(":protocol", "websocket");
-  const std::string path = h2raw::literal(":scheme", "https") + h2raw::literal(":path", "/");
-  const std::string blocks[] = {
-      h2raw::connect_block("greeting:1") + protocol + path,  // RFC 8441, section 4
-      h2raw::connect_block("greeting:1") + protocol,
-      protocol + h2raw::connect_block("greeting:1"),
-  };
-  RawPeer peer;
-  std::uint32_t id = 1;
-  for (const auto& block : blocks) {
-    peer.send(h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders, id, block));
-    const auto frames = peer.frames(id);
-    REQUIRE(frames.size() == 1);
-    CHECK(frames[0].type == h2raw::kRstStream);
-    CHECK(frames[0].error() == static_cast<std::uint32_t>(http2::ResetCode::kProtocolError));
-    id += 2;
-  }
-  peer.send(h2raw::connect(id, "greeting:1"));
-  const auto frames = peer.frames(id);
-  REQUIRE(frames.size() == 2);
-  CHECK(frames[0].type == h2raw::kHeaders);
-  CHECK(frames[1].payload == "welcome");
-  CHECK(peer.problems.empty());
-}
-
-TEST_CASE("trailers behind a CONNECT end its direction and reach nobody, a second request on its stream ends it") {
-  // RFC 9113 §8.5 calls for a reset; taken as the end that they are, they do no more than END_STREAM does.
-  RawPeer peer;
-  const std::string bytes = h2raw::frame(h2raw::kData, 0, 1, "bytes");
-  peer.send(h2raw::connect(1) + bytes +
-            h2raw::frame(h2raw::kHeaders, h2raw::kEndHeaders | h2raw::kEndStream, 1, h2raw::literal("x", "y")));
-  auto frames = peer.frames(1);
-  REQUIRE(frames.size() >= 2);
-  CHECK(frames[1].payload == "10.0.0.2:8080:bytes");  // the application has seen the end
-  CHECK(frames.back().flags == h2raw::kEndStream);
-
-  // Fields that are a request's, and fields without the end of the stream, are neither trailers nor anything else.
-  std::uint32_t id = 3;
-  for (const auto& more : {h2raw::connect_block(), h2raw::literal("x", "y")}) {
-    const auto flags = static_cast<std::uint8_t>(h2raw::kEndHeaders | (id == 3 ? h2raw::kEndStream : 0));
-    peer.send(h2raw::connect(id) + h2raw::frame(h2raw::kHeaders, flags, id, more));
-    frames = peer.frames(id);
-    REQUIRE_FALSE(frames.empty());
-    CHECK(frames.back().type == h2raw::kRstStream);
-    CHECK(frames.back().error() == static_cast<std::uint32_t>(http2::ResetCode::kProtocolError));
-    id += 2;
-  }
-}
-
-TEST_CASE("what a peer's connection came to is told at once, also while a tunnel of it waits for its application") {
-  ManualLoop loop;
-  Event application(loop);
-  std::vector<Served> ends;
-  bool over = false;
-  auto [left, right] = io::make_pipe(loop);
-  Scope scope(loop);
-  scope.spawn(serve_stalled(loop, std::move(right), application, ends, over));
-  REQUIRE(loop.run(left->write(BufferChain(Buffer::copy_of(h2raw::hello() + h2raw::connect(1))))));
-  loop.run_until_idle();
-  std::string flood;
-  for (int i = 0; i < 2000; ++i) flood += h2raw::ping();
-  auto written = loop.run(left->write(BufferChain(Buffer::copy_of(flood))));
-  auto answers = loop.run(read_all(*left));
-  (void)written;  // either may be cut under way
-  (void)answers;
-  left.reset();  // it has heard why, and leaves
-  loop.run_until_idle();
-  REQUIRE(ends.size() == 1);
-  CHECK(ends[0].breach == http2::Breach::kControlFrames);
-  CHECK_FALSE(over);
-  application.set();
-  loop.run(scope.join());
-  CHECK(over);
-  CHECK(ends.size() == 1);
 }
 
 TEST_CASE("request fields say what was asked, and odd ones are ignored") {
