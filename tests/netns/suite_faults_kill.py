@@ -201,7 +201,7 @@ def at_transfer(mesh):
         ends = {"near": near, "far": far}
         sends, hears = (near, far) if breaks_at == "far" else (far, near)
         with near, far:
-            sending = Task(send_until_broken, sends)
+            sending = Task(wire.send_until_broken, sends)
             wire.receive(hears, 8 * MIB)
             kill_only(mesh.lab.process(victim))
             # The end whose proxy lives must not take what it got for everything.
@@ -218,14 +218,6 @@ def at_transfer(mesh):
 def kill_only(process):
     process.signal(signal.SIGKILL)
     wait_for("the end of " + process.name, lambda: not process.alive(), 5)
-
-
-def send_until_broken(sock):
-    try:
-        while True:
-            wire.send(sock, MIB)
-    except OSError:
-        pass
 
 
 def reset_sends(sock):

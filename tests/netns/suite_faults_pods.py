@@ -55,7 +55,7 @@ def namespace_deleted(mesh):
         inode = os.stat(netns_path(mesh.netns(key))).st_ino
         near, far = wire.connect(mesh, peer if "server" in victim else key, key if "server" in victim else peer)
         sends, hears = (near, far) if "server" in victim else (far, near)
-        sending = Task(send_until_broken, sends)
+        sending = Task(wire.send_until_broken, sends)
         wire.receive(hears, 4 * MIB)
         # As a runtime that was killed would leave it: no plugin is asked, the namespace is simply gone. The receiver neither
         # ends nor resets: what the sender is told comes from the mesh.
@@ -72,18 +72,6 @@ def namespace_deleted(mesh):
         mesh.reset()
         after.check("the namespace of %s was deleted" % victim)
     return after.close()
-
-
-def send_until_broken(sock):
-    """What sending came to; a socket that nothing moves through for long is none that was told."""
-    sock.settimeout(60)
-    try:
-        while True:
-            wire.send(sock, MIB)
-    except (ConnectionResetError, BrokenPipeError):
-        return "reset"
-    except socket.timeout:
-        return "nothing"
 
 
 def next_address(mesh, node, ips):

@@ -58,6 +58,18 @@ def send(sock, size):
     return digest.hexdigest()
 
 
+def send_until_broken(sock):
+    """What sending came to; a socket that nothing moves through for long is none that was told."""
+    sock.settimeout(60)
+    try:
+        while True:
+            send(sock, MIB)
+    except (ConnectionResetError, BrokenPipeError):
+        return "reset"
+    except socket.timeout:
+        return "nothing"
+
+
 def receive(sock, size=None):
     """Receives that many bytes, or to the end; returns (count, hash)."""
     digest, count = hashlib.blake2b(), 0

@@ -342,6 +342,15 @@ std::ptrdiff_t open_descriptors() {
   return std::distance(begin(found), end(found));
 }
 
+// Connections that wait to be taken.
+Task<void> make_crowd(Network& network, const Listener& listener, std::vector<StreamPtr>& clients) {
+  for (std::size_t i = 0; i < 64; ++i) {
+    auto client = co_await network.connect(listener.address(), {}, {});
+    REQUIRE(client);
+    clients.push_back(std::move(*client));
+  }
+}
+
 // Whoever takes connections counts them and has a bound; what waits to be taken is the kernel's and costs no descriptor.
 Task<void> few_taken_ahead(Engine& engine) {
   constexpr std::ptrdiff_t kAhead = 4;
@@ -349,11 +358,7 @@ Task<void> few_taken_ahead(Engine& engine) {
   auto listener = network->listen(kLoopback, {});
   REQUIRE(listener);
   std::vector<StreamPtr> clients, taken;
-  for (std::size_t i = 0; i < 64; ++i) {
-    auto client = co_await network->connect((*listener)->address(), {}, {});
-    REQUIRE(client);
-    clients.push_back(std::move(*client));
-  }
+  co_await make_crowd(*network, **listener, clients);
   const auto before = open_descriptors();
   while (taken.size() < clients.size()) {
     auto accepted = co_await (*listener)->accept({});
@@ -386,11 +391,7 @@ Task<void> few_taken_a_turn(Engine& engine) {
   auto listener = network->listen(kLoopback, {});
   REQUIRE(listener);
   std::vector<StreamPtr> clients, taken;
-  for (std::size_t i = 0; i < 64; ++i) {
-    auto client = co_await network->connect((*listener)->address(), {}, {});
-    REQUIRE(client);
-    clients.push_back(std::move(*client));
-  }
+  co_await make_crowd(*network, **listener, clients);
   Between others{engine.loop(), taken};
   others.run();
   for (std::size_t i = 0; i < clients.size(); ++i) {
