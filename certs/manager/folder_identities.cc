@@ -3,15 +3,12 @@
 #include <string_view>
 
 #include "lib/base/log.h"
+#include "lib/io/manifest_name.h"
 #include "lib/manifest/parse.h"
 
 namespace weft::certs::manager {
 namespace {
 constexpr std::size_t kManifestSizeMax = 64 * 1024 * 1024;
-
-bool is_manifest(const std::string& path) {
-  return path.ends_with(".yaml") || path.ends_with(".yml") || path.ends_with(".json");
-}
 }  // namespace
 
 bool FolderIdentities::read_into(File& file, const std::string& path, const std::string& content) {
@@ -39,7 +36,7 @@ Result<void> FolderIdentities::reload() {
   std::map<std::string, File> next;
   broken_ = 0;
   for (const auto& path : paths) {
-    if (!is_manifest(path)) continue;
+    if (!io::is_manifest_name(path)) continue;
     auto known = by_path_.find(path);
     File file = known == by_path_.end() ? File{} : known->second;
     auto content = files_.read(path, kManifestSizeMax);

@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "lib/base/fd.h"
+#include "lib/io/manifest_name.h"
 #include "lib/manifest/parse.h"
 
 namespace weft::cni::plugin {
@@ -33,11 +34,6 @@ Result<std::string> read_file(const std::string& path, std::size_t bytes_max) {
   }
 }
 
-bool is_manifest(const fs::path& path) {
-  const auto extension = path.extension();
-  return extension == ".yaml" || extension == ".yml" || extension == ".json";
-}
-
 // One folder level. As lib/asio's list: what cannot be looked at, and is not gone, is listed if its name is a manifest's, so
 // that reading it says why; otherwise it may be a folder, and is an error.
 Result<void> collect(const fs::path& directory, int depth, std::vector<std::string>& out) {
@@ -49,10 +45,10 @@ Result<void> collect(const fs::path& directory, int depth, std::vector<std::stri
     const bool folder = entries->is_directory(unseen);
     const bool file = !folder && !unseen && entries->is_regular_file(unseen);
     const bool hidden = unseen && unseen != std::errc::no_such_file_or_directory;
-    if (hidden && !is_manifest(path)) return fail_errno(unseen.value(), path.string());
+    if (hidden && !io::is_manifest_name(path.native())) return fail_errno(unseen.value(), path.string());
     if (folder) {
       if (depth < kDepthMax) WEFT_TRY_VOID(collect(path, depth + 1, out));
-    } else if ((file || hidden) && is_manifest(path)) {
+    } else if ((file || hidden) && io::is_manifest_name(path.native())) {
       out.push_back(path.string());
     }
   }

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "lib/base/fd.h"
+#include "lib/io/manifest_name.h"
 
 namespace weft::asio {
 namespace {
@@ -26,11 +27,6 @@ Result<void> write_all(int fd, std::string_view content, const std::string& path
   return {};
 }
 
-bool is_manifest(const std::filesystem::path& path) {
-  const auto extension = path.extension();
-  return extension == ".yaml" || extension == ".yml" || extension == ".json";
-}
-
 // One folder level of list(). What vanishes meanwhile is skipped; symbolic links back up end by depth.
 Result<void> collect(const std::filesystem::path& directory, int depth, std::vector<std::string>& out) {
   std::error_code error;
@@ -46,7 +42,8 @@ Result<void> collect(const std::filesystem::path& directory, int depth, std::vec
     const bool folder = entry.is_directory(unseen);
     const bool file = !folder && !unseen && entry.is_regular_file(unseen);
     const bool hidden = unseen && unseen != std::errc::no_such_file_or_directory;
-    if (hidden && !is_manifest(entry.path())) return fail_errno(unseen.value(), "look at " + entry.path().string());
+    if (hidden && !io::is_manifest_name(entry.path().native()))
+      return fail_errno(unseen.value(), "look at " + entry.path().string());
     if (folder) {
       if (depth < kDepthMax) WEFT_TRY_VOID(collect(entry.path(), depth + 1, out));
     } else if (file || hidden) {

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "lib/base/log.h"
+#include "lib/io/manifest_name.h"
 #include "lib/sources/read.h"
 
 namespace weft::sources {
@@ -42,7 +43,7 @@ Result<void> FolderSource::refresh() {
   std::vector<std::string> changed;
   std::set<std::string> present;
   for (auto& path : *listed) {
-    if (!is_manifest(path)) continue;
+    if (!io::is_manifest_name(path)) continue;
     bool vanished = false;
     auto [at, added] = by_path_.try_emplace(path);
     if (read_file(path, at->second, vanished) || added) changed.push_back(path);

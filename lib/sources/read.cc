@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <set>
 
+#include "lib/io/manifest_name.h"
+
 namespace weft::sources {
 namespace {
 
@@ -19,7 +21,7 @@ void read_file(io::Files& files, const std::string& path, Maybe maybe, const man
   if (!text && maybe == Maybe::kEmptyFolder && text.error().code() == ErrorCode::kInvalidArgument) return;
   ++out.files;
   if (!text) return unreadable({manifest::Level::kError, "Unreadable", "", text.error().message(), 0});
-  if (!is_manifest(path)) {
+  if (!io::is_manifest_name(path)) {
     out.problems.push_back({path,
                             {manifest::Level::kError, "NotAnObject", "",
                              "no manifest by its name, which ends in none of .yaml, .yml, .json; skipped", 0}});
@@ -38,10 +40,6 @@ void read_file(io::Files& files, const std::string& path, Maybe maybe, const man
 
 }  // namespace
 
-bool is_manifest(const std::string& path) {
-  return path.ends_with(".yaml") || path.ends_with(".yml") || path.ends_with(".json");
-}
-
 Manifests read_manifests(io::Files& files, const std::vector<std::string>& paths, const manifest::ParseOptions& options) {
   Manifests out;
   std::set<std::string> seen;  // a file named twice is one file
@@ -58,7 +56,7 @@ Manifests read_manifests(io::Files& files, const std::vector<std::string>& paths
       continue;
     }
     for (const auto& file : *listed) {
-      if (is_manifest(file) && seen.insert(file).second) read_file(files, file, Maybe::kFile, options, out);
+      if (io::is_manifest_name(file) && seen.insert(file).second) read_file(files, file, Maybe::kFile, options, out);
     }
   }
   return out;

@@ -16,9 +16,6 @@ struct FileProblem {
   bool kept_last_good = false;  // the file as a whole is not applied
 };
 
-// By its name: *.yaml, *.yml, *.json.
-bool is_manifest(const std::string& path);
-
 struct Manifests {
   std::vector<manifest::ObjectPtr> objects;  // by path as given, inside a folder by path, then in the order written
   std::vector<FileProblem> problems;         // of files; those of objects are with the objects
