@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -61,6 +62,22 @@ Result<bool> all_right(const std::vector<PodRulesPtr>& rules, const Options& opt
   return true;
 }
 
+bool zone_in(const std::vector<PodRulesPtr>& rules) {
+  return std::any_of(rules.begin(), rules.end(), [](const auto& each) { return each->has_delivery_zone().value_or(false); });
+}
+
+Options without_zone(Options options) {
+  options.delivery_zone = false;
+  return options;
+}
+
+// Rules without a zone for deliveries are right as well (Options::delivery_zone).
+Result<bool> right_in_a_form(const std::vector<PodRulesPtr>& rules, const Options& options) {
+  const auto right = all_right(rules, options);
+  if (right && *right) return true;
+  return all_right(rules, without_zone(options));
+}
+
 // Every part is tried; the first error is returned. Rules of others stay, with a word, where their program is missing.
 Result<void> remove_all(const Backend& backend) {
   Result<void> outcome;
@@ -111,7 +128,7 @@ void remove_others(const std::vector<PodRulesPtr>& others) {
   }
 }
 
-Result<void> apply_here(const Options& options) {
+Result<void> apply_here(Options options) {
   WEFT_TRY_VOID(bring_up_loopback());
   migrate_queued_connections();
   // Routes first: they do nothing without the rules, and the rules break replies without them.
@@ -120,9 +137,10 @@ Result<void> apply_here(const Options& options) {
 
   const auto mine = rules_of(options.backend), others = rules_of_others(options.backend);
   // A pod that changed its own rules may have made too many to list: then they are replaced like any others.
-  const auto right = all_right(mine, options);
+  const auto right = right_in_a_form(mine, options);
   if (!right || !*right) {
     const bool first = !any_present(mine) && !any_present(others);
+    options.delivery_zone = options.delivery_zone && (first || zone_in(mine) || zone_in(others));
     auto installed = first ? install_anew(mine, options) : install(mine, options);
     if (!installed && first) {
       if (auto removed = remove_all(options.backend); !removed) {
@@ -148,7 +166,7 @@ Result<void> remove(const Fd& netns, const Backend& backend) {
 Result<bool> verify(const Fd& netns, const Options& wanted) {
   return inside<bool>(netns, [&]() -> Result<bool> {
     const auto options = usable(wanted);
-    WEFT_TRY(const bool rules, all_right(rules_of(options.backend), options));
+    WEFT_TRY(const bool rules, right_in_a_form(rules_of(options.backend), options));
     if (!rules) return false;
     WEFT_TRY(const bool route, has_reply_route(AddressFamily::kIpv4));
     if (!route) return false;

@@ -52,6 +52,10 @@ class IptablesRules final : public PodRules {
     WEFT_TRY(const std::string expected, expected_rules(program_, family_, options));
     return found.text() == expected;
   }
+  Result<bool> has_delivery_zone() override {
+    WEFT_TRY(const auto found, saved());
+    return found.text().find("--zone-orig") != std::string::npos;
+  }
   Result<void> track(const Options& options) override {
     if (!concerns_us(options)) return {};
     return restore(program_, iptables_tracking_text(options, family_));

@@ -23,6 +23,7 @@ std::string_view builtin_chain(Hook hook) { return hook == Hook::kPrerouting ? "
 std::string_view our_chain(Hook hook) { return hook == Hook::kPrerouting ? "ISTIO_PRERT" : "ISTIO_OUTPUT"; }
 
 std::string decided_mark() { return fmt::format("{0:#x}/{0:#x}", kDecidedMark); }
+std::string delivery_zone() { return fmt::format("{}", kDeliveryZone); }
 
 std::string address(std::string_view option, Rule::Address which, AddressFamily family, const Options& options) {
   const bool v4 = family == AddressFamily::kIpv4;
@@ -62,6 +63,7 @@ std::string target(const Rule& rule) {
     case Rule::Action::kRestoreMark: return "CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff";
     case Rule::Action::kMarkDecided: return "CONNMARK --set-xmark " + decided_mark();
     case Rule::Action::kProxyDnsZone: return fmt::format("CT --zone {}", kProxyDnsZone);
+    case Rule::Action::kDeliveryZone: return "CT --zone-orig " + delivery_zone();
   }
   return "";
 }
@@ -96,32 +98,32 @@ void replace_table(std::string& out, Table table, AddressFamily family, const Op
   out += fmt::format("*{}\n", table_name(table));
   std::vector<std::string_view> wanted;
   for (const Hook hook : kHooks) {
-    if (!rules.empty()) wanted.push_back(our_chain(hook));
+    if (fill_chain(rules, hook)) wanted.push_back(our_chain(hook));
   }
   // Makes the chain, or empties it.
   for (const auto chain : wanted) out += fmt::format(":{} - [0:0]\n", chain);
   clear(out, old, wanted);
   for (const Hook hook : kHooks) {
-    if (rules.empty()) break;
     int position = 1;
     for (const auto& rule : rules) {
-      if (rule.hook != hook || rule.action != Rule::Action::kMarkDecided) continue;
+      if (rule.hook != hook || !rule.is_addition()) continue;
       out += fmt::format("-I {} {} {}", builtin_chain(hook), position++, rule_text(rule, family, options));
     }
-    out += fmt::format("-I {} {} -j {}\n", builtin_chain(hook), position, our_chain(hook));
+    if (fill_chain(rules, hook)) out += fmt::format("-I {} {} -j {}\n", builtin_chain(hook), position, our_chain(hook));
   }
   for (const auto& rule : rules) {
-    if (rule.action == Rule::Action::kMarkDecided) continue;
+    if (rule.is_addition()) continue;
     out += fmt::format("-A {} {}", our_chain(rule.hook), rule_text(rule, family, options));
   }
   out += "COMMIT\n";
 }
 
-// A jump to a chain of ours, or our mark. `rule` as after "-A CHAIN".
+// A jump to a chain of ours, our mark, or our zone. `rule` as after "-A CHAIN".
 bool is_ours(std::string_view rule) {
   for (auto word = next_word(rule); !word.empty(); word = next_word(rule)) {
     if ((word == "-j" || word == "-g") && next_word(rule).starts_with(kOurPrefix)) return true;
     if (word == "--set-xmark" && next_word(rule) == decided_mark()) return true;
+    if (word == "--zone-orig" && next_word(rule) == delivery_zone()) return true;
   }
   return false;
 }

@@ -47,6 +47,10 @@ class NftRules final : public PodRules {
     WEFT_TRY(const std::string present, list_tables());
     return present == expected;
   }
+  Result<bool> has_delivery_zone() override {
+    WEFT_TRY(const std::string present, list_tables());
+    return present.find("ct original zone set") != std::string::npos;
+  }
   Result<void> track(const Options& options) override { return run(nft_tracking_text(options)); }
   Result<void> install(const Options& options) override { return run(nft_install_text(options)); }
   Result<void> remove() override { return run(nft_remove_text()); }

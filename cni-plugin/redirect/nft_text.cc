@@ -1,5 +1,6 @@
 #include "cni-plugin/redirect/nft_text.h"
 
+#include <algorithm>
 #include <map>
 
 #include "cni-plugin/redirect/lines.h"
@@ -65,6 +66,7 @@ std::string action(const Rule& rule) {
     case Rule::Action::kRestoreMark: return "meta mark set ct mark";
     case Rule::Action::kMarkDecided: return fmt::format("ct mark set ct mark | {:#x}", kDecidedMark);
     case Rule::Action::kProxyDnsZone: return fmt::format("ct zone set {}", kProxyDnsZone);
+    case Rule::Action::kDeliveryZone: return fmt::format("ct original zone set {}", kDeliveryZone);
   }
   return "";
 }
@@ -83,7 +85,7 @@ void write_rule(std::string& out, const Rule& rule, AddressFamily family, const 
 // Rules about addresses once for each family.
 void write_rules(std::string& out, const std::vector<Rule>& rules, Hook hook, bool before_jump, const Options& options) {
   for (const auto& rule : rules) {
-    if (rule.hook != hook || (rule.action == Rule::Action::kMarkDecided) != before_jump) continue;
+    if (rule.hook != hook || rule.is_addition() != before_jump) continue;
     write_rule(out, rule, AddressFamily::kIpv4, options);
     if (options.ipv6 && depends_on_family(rule)) write_rule(out, rule, AddressFamily::kIpv6, options);
   }
@@ -100,14 +102,20 @@ void replace_table(std::string& out, Table table, const Options& options) {
   if (rules.empty()) return;
   const auto base = base_chains(table);
   out += fmt::format("table inet {} {{\n", base.table);
+  const auto used = [&rules](Hook hook) {
+    return std::any_of(rules.begin(), rules.end(), [hook](const Rule& rule) { return rule.hook == hook; });
+  };
   for (const Hook hook : kHooks) {
+    if (!used(hook)) continue;
     const auto name = hook_name(hook);
     out += fmt::format("\tchain {0} {{\n\t\ttype {1} hook {0} priority {2}; policy accept;\n", name,
                        hook == Hook::kPrerouting ? base.prerouting : base.output, base.priority);
     write_rules(out, rules, hook, true, options);
-    out += fmt::format("\t\tjump istio-{}\n\t}}\n", name);
+    if (fill_chain(rules, hook)) out += fmt::format("\t\tjump istio-{}\n", name);
+    out += "\t}\n";
   }
   for (const Hook hook : kHooks) {
+    if (!fill_chain(rules, hook)) continue;
     out += fmt::format("\tchain istio-{} {{\n", hook_name(hook));
     write_rules(out, rules, hook, false, options);
     out += "\t}\n";

@@ -17,6 +17,8 @@ class PodRules {
   virtual Result<bool> present() = 0;
   // The rules here are exactly those that install() makes.
   virtual Result<bool> right(const Options& options) = 0;
+  // What the proxy delivers has a zone of its own by the rules here.
+  virtual Result<bool> has_delivery_zone() = 0;
   // After it conntrack sees every connection that begins, and nothing is redirected yet. Where nothing is present.
   virtual Result<void> track(const Options& options) = 0;
   // Replaces whatever is here.

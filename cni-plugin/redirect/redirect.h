@@ -64,6 +64,9 @@ struct Options {
   // False: everything but the redirection. What a proxy makes or carries works, and ends properly; connections that begin
   // are left alone. For a pod that is about to enter or to leave the mesh.
   bool redirecting = true;
+  // What the proxy delivers has a conntrack zone of its own (rules.h). apply() leaves rules that are there without it
+  // without it: the proxy's open connections would be strangers to conntrack in another zone.
+  bool delivery_zone = true;
   friend bool operator==(const Options&, const Options&) = default;
 };
 
@@ -74,7 +77,7 @@ Result<void> apply(const Fd& netns, const Options& options);
 // Takes back everything but the sysctl, whichever back end holds it; that nothing is there is no error.
 Result<void> remove(const Fd& netns, const Backend& backend = {});
 
-// True when rules, ip rules and routes are exactly those that apply() would install; false when one is missing, altered
+// True when rules, ip rules and routes are exactly those that apply() would leave; false when one is missing, altered
 // or added inside our tables. An error when that could not be found out, which the caller should treat as false.
 Result<bool> verify(const Fd& netns, const Options& options);
 

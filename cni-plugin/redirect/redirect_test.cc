@@ -18,6 +18,15 @@ std::string state_of(const Namespace& space) {
          space.output("ip -6 route show table all");
 }
 
+// The zone of deliveries by the rules here; empty without one.
+std::string zone_in(const Namespace& space) {
+  const auto rules = rules_in(space) + space.output("sh -c 'iptables-nft-save -t raw 2>&1'");
+  for (const std::string words : {"--zone-orig ", "original zone set "}) {
+    if (const auto at = rules.find(words); at != std::string::npos) return rules.substr(at + words.size(), 1);
+  }
+  return "";
+}
+
 }  // namespace
 
 TEST_CASE("apply, verify, remove: nothing stays behind, and twice is the same as once") {
@@ -107,7 +116,8 @@ TEST_CASE("whatever is missing, altered or added is noticed and repaired") {
         "nft insert rule inet istio-ambient-nat output accept",
         "nft add rule inet istio-ambient-nat istio-prerouting tcp dport 1 accept",
         "nft add chain inet istio-ambient-nat another",
-        "nft add table inet istio-ambient-raw",
+        "nft add chain inet istio-ambient-raw another",
+        "nft insert rule inet istio-ambient-raw output notrack",
     };
     if (!is_nft(backend)) {
       changes.clear();
@@ -116,7 +126,7 @@ TEST_CASE("whatever is missing, altered or added is noticed and repaired") {
              {"-t nat -F", "-t mangle -F ISTIO_PRERT", "-t nat -D OUTPUT -j ISTIO_OUTPUT", "-t nat -I OUTPUT -j ACCEPT",
               "-t nat -I ISTIO_OUTPUT -j RETURN", "-t nat -A OUTPUT -j ISTIO_OUTPUT", "-t nat -N ISTIO_OTHER",
               "-t nat -R ISTIO_PRERT 2 -p tcp -j REDIRECT --to-ports 15006", "-t filter -N ISTIO_PRERT",
-              "-t mangle -D PREROUTING 1", "-t raw -N ISTIO_OUTPUT"}) {
+              "-t mangle -D PREROUTING 1", "-t raw -N ISTIO_OUTPUT", "-t raw -I OUTPUT -j NOTRACK"}) {
           changes.push_back(tool + " " + change);
         }
       }
@@ -166,8 +176,36 @@ TEST_CASE("changed options change the rules, and DNS tables go when they are no 
     apply(pod, {.ipv6 = false, .backend = backend});
     CHECK(verified(pod, {.ipv6 = false, .backend = backend}));
     CHECK(rules_in(pod).find("15053") == std::string::npos);
-    CHECK(rules_in(pod).find("zone") == std::string::npos);
+    CHECK(rules_in(pod).find(is_nft(backend) ? "zone set 1" : "--zone 1") == std::string::npos);
     if (!is_nft(backend)) CHECK(pod.output(backend.v6.name + "-save").find("ISTIO") == std::string::npos);
+  }
+}
+
+TEST_CASE("rules without a zone for deliveries stay without, and open deliveries go on; with it they come anew") {
+  for (const auto& from : backends()) {
+    for (const auto& to : backends()) {
+      INFO(from.to_string() + " to " + to.to_string());
+      Pair pair;
+      apply(pair.pod, {.backend = from, .delivery_zone = false});
+      CHECK(zone_in(pair.pod) == "");
+      const auto app = listen_on(pair.pod, "10.77.0.1:8080");
+      const auto near = connect_to(pair.pod, "10.77.0.1:8080", {.mark = 0x539, .from = "10.77.0.2"}),
+                 served = accept_from(app);
+      REQUIRE((near && served));
+      for (const bool dns : {true, false}) {
+        apply(pair.pod, {.dns_capture = dns, .backend = to});
+        CHECK(verified(pair.pod, {.dns_capture = dns, .backend = to}));
+        CHECK(zone_in(pair.pod) == "");
+        CHECK(passes(near, served));
+      }
+      remove(pair.pod, to);
+      apply(pair.pod, {.backend = to});
+      CHECK(zone_in(pair.pod) == "2");
+      // And what has it keeps it.
+      apply(pair.pod, {.backend = from});
+      CHECK(zone_in(pair.pod) == "2");
+      CHECK(verified(pair.pod, {.backend = from}));
+    }
   }
 }
 

@@ -93,13 +93,14 @@ inline Fd listen_on(const Namespace& space, const std::string& address) {
 // A connection, unless it is refused or not established in time.
 struct Dial {
   std::uint32_t mark = 0;
-  std::string from{};
+  std::string from{};  // an address
+  std::uint16_t port = 0;
 };
 inline Fd connect_to(const Namespace& space, const std::string& address, const Dial& dial = {}) {
   const auto to = *SocketAddress::parse(address);
   auto fd = inside(space.fd, [&] { return std::move(*linux::make_tcp_socket(to.ip().is_v6(), linux::Blocking::kNo)); });
   REQUIRE(linux::set_mark(fd.get(), dial.mark));
-  if (!dial.from.empty()) REQUIRE(linux::bind_spoofed(fd.get(), {*IpAddress::parse(dial.from), 0}));
+  if (!dial.from.empty()) REQUIRE(linux::bind_spoofed(fd.get(), {*IpAddress::parse(dial.from), dial.port}));
   (void)weft::testing::dial(fd, to);
   pollfd poll{fd.get(), POLLOUT, 0};
   int error = 0;
@@ -161,7 +162,7 @@ inline std::string rules_in(const Namespace& space) {
       "sh -c '{ nft -s list ruleset; nft list sets; [ -z \"$(cat /proc/self/net/ip_tables_names)\" ] || "
       "iptables-legacy-save; "
       "[ -z \"$(cat /proc/self/net/ip6_tables_names)\" ] || ip6tables-legacy-save; } 2>/dev/null | grep -iE "
-      "\"istio|0x1000|:?150\" "
+      "\"istio|0x1000|:?150|zone\" "
       "| grep -v \"^# \" | sed \"s/\\[[0-9]*:[0-9]*\\]//\"'");
 }
 

@@ -1,5 +1,6 @@
 #include "cni-plugin/redirect/rules.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace weft::cni::redirect {
@@ -64,19 +65,27 @@ std::vector<Rule> nat_rules(const Options& options) {
 }
 
 std::vector<Rule> raw_rules(const Options& options) {
-  if (!options.dns_capture) return {};
-  return {
-      {.hook = kPrerouting,
-       .protocol = Protocol::kUdp,
-       .from_port = kDnsPort,
-       .mark = Mark::kNotProxy,
-       .action = Action::kProxyDnsZone},
-      {.hook = kOutput,
-       .protocol = Protocol::kUdp,
-       .to_port = kDnsPort,
-       .mark = Mark::kProxy,
-       .action = Action::kProxyDnsZone},
-  };
+  std::vector<Rule> rules;
+  if (options.delivery_zone) {
+    rules.push_back({.hook = kOutput,
+                     .out = Interface::kLoopback,
+                     .protocol = Protocol::kTcp,
+                     .mark = Mark::kProxy,
+                     .action = Action::kDeliveryZone});
+  }
+  if (options.dns_capture) {
+    rules.push_back({.hook = kPrerouting,
+                     .protocol = Protocol::kUdp,
+                     .from_port = kDnsPort,
+                     .mark = Mark::kNotProxy,
+                     .action = Action::kProxyDnsZone});
+    rules.push_back({.hook = kOutput,
+                     .protocol = Protocol::kUdp,
+                     .to_port = kDnsPort,
+                     .mark = Mark::kProxy,
+                     .action = Action::kProxyDnsZone});
+  }
+  return rules;
 }
 
 }  // namespace
@@ -92,6 +101,11 @@ std::vector<Rule> rules_of(Table table, const Options& options) {
     case Table::kRaw: return raw_rules(options);
   }
   return {};
+}
+
+bool fill_chain(const std::vector<Rule>& rules, Hook hook) {
+  return std::any_of(rules.begin(), rules.end(),
+                     [hook](const Rule& rule) { return rule.hook == hook && !rule.is_addition(); });
 }
 
 }  // namespace weft::cni::redirect

@@ -70,6 +70,46 @@ TEST_CASE("connections end where they should, over both families") {
   }
 }
 
+TEST_CASE("a delivery and a connection of the caller itself from the same address and port go on beside each other") {
+  for (const auto& backend : backends()) {
+    INFO(backend.to_string());
+    Pair pair;
+    apply(pair.pod, {.backend = backend});
+    for (const bool ipv6 : {false, true}) {
+      const std::string target = ipv6 ? "[fd77::1]:8080" : "10.77.0.1:8080", caller = ipv6 ? "fd77::2" : "10.77.0.2";
+      INFO(target);
+      const auto inbound = listen_on(pair.pod, ipv6 ? "[::]:15006" : "0.0.0.0:15006"), app = listen_on(pair.pod, target);
+      for (const bool delivered_first : {false, true}) {
+        INFO(delivered_first);
+        const Dial direct{.from = caller, .port = static_cast<std::uint16_t>(delivered_first ? 40001 : 40002)};
+        Dial delivery = direct;
+        delivery.mark = 0x539;
+        Fd far, caught, near, served;
+        const auto deliver = [&] {
+          near = connect_to(pair.pod, target, delivery);
+          REQUIRE(near);
+          served = accept_from(app);
+          REQUIRE(served);
+          CHECK(passes(near, served));
+        };
+        if (delivered_first) deliver();
+        far = connect_to(pair.peer, target, direct);
+        REQUIRE(far);
+        caught = accept_from(inbound);
+        REQUIRE(caught);
+        CHECK(original(caught) == target);
+        CHECK(passes(far, caught));
+        if (!delivered_first) deliver();
+        CHECK(passes(far, caught));
+        CHECK(passes(served, near));
+        // One ends, and then there is none of its bytes left that the other could have.
+        near.reset();
+        CHECK(passes(caught, far));
+      }
+    }
+  }
+}
+
 TEST_CASE("connections that were open before go on, busy or idle, in and out; new ones are caught") {
   for (const auto& backend : backends()) {
     INFO(backend.to_string());

@@ -13,10 +13,13 @@
 namespace weft::io {
 namespace {
 
-// The ports that Linux uses for this by default; nothing well known is among them.
-constexpr std::uint64_t kFirstPort = 32768, kPorts = 28232;
-// Then the kernel looks for one: so many in a row are taken only when most are.
-constexpr int kPortsTried = 8;
+// Above those that Linux gives to a caller's own connections by default, and then those. Nothing well known is among them.
+struct PortRange {
+  std::uint64_t first, count;
+};
+constexpr PortRange kUnusualPorts{61000, 4536}, kUsualPorts{32768, 28232};
+// So many in a row are taken only when most are. After both the kernel looks for one.
+constexpr int kTriedOfRange = 4, kPortsTried = 2 * kTriedOfRange;
 
 Result<void> apply_keepalive(int fd, const std::optional<Keepalive>& keepalive) {
   if (!keepalive) return {};
@@ -47,7 +50,8 @@ Result<Fd> KernelSockets::make_socket(bool ipv6) const {
 
 Result<void> KernelSockets::bind_source(int fd, const IpAddress& source, int taken) {
   for (int tried = taken; tried < kPortsTried; ++tried) {
-    const auto port = static_cast<std::uint16_t>(kFirstPort + turn_++ % kPorts);
+    const auto& range = tried < kTriedOfRange ? kUnusualPorts : kUsualPorts;
+    const auto port = static_cast<std::uint16_t>(range.first + turn_++ % range.count);
     auto bound = linux::bind_spoofed(fd, {source, port});
     if (bound || bound.error().code() != ErrorCode::kAddressInUse) return bound;
   }

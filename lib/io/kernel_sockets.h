@@ -29,8 +29,9 @@ class KernelSockets {
   // The port of a spoofed source is chosen here, each in its turn: of an explicit port the kernel takes a connection of the
   // same two ends that is in TIME_WAIT for over, as RFC 6191 allows. When it chooses itself it keeps out of their way for a
   // minute, so that some 470 connections a second from one client to one port use up all ports, and looking for one that is
-  // left takes milliseconds. A port that is taken all the same makes connect(2) fail with EADDRNOTAVAIL: `taken` is how
-  // often that happened to this connection.
+  // left takes milliseconds. The first choice are ports that a client hardly uses itself, since istio-cni's packet rules
+  // take a connection of its own from the same port for the same one and both are cut (Weft's tell them apart). A port that
+  // is taken all the same makes connect(2) fail with EADDRNOTAVAIL: `taken` is how often that happened to this connection.
   Result<Fd> connecting(const SocketAddress& address, const ConnectOptions& options, int taken = 0);
   // Whether connect(2) is to be tried again, with the next port.
   static bool try_next_port(int os_error, const ConnectOptions& options, int taken);
