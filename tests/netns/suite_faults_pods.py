@@ -101,6 +101,26 @@ def replace(mesh, old, new_name, namespace, node, account, text=""):
     return between
 
 
+@case("an agent that stands still holds no pod's removal up, and the pod's peers find out by themselves")
+def removed_unseen(mesh):
+    mesh.apply(POD % ("leaver", "production", "leaver", "node-a", "leaver"))
+    mesh.eventually(CALLER, "http://%s:8080/" % mesh.ips("production/leaver")[0], 200)
+    near, far = wire.connect(mesh, CALLER, "production/leaver")
+    with near, far:
+        near.sendall(b"before")
+        expect(far.recv(100) == b"before", "no byte passed before the removal")
+        agent = mesh.lab.process("weft-agent on node-a")
+        agent.signal(signal.SIGSTOP)
+        try:
+            mesh.apply(without=["Pod/leaver"])
+        finally:
+            agent.signal(signal.SIGCONT)
+        # Once PINGs have no answer any more.
+        expect(wire.told_of_end(near, 60), "the caller was not told that the pod is gone")
+    expect("production/leaver" not in mesh.lab.data["pods"], "the pod is still there")
+    mesh.reset()
+
+
 @case("a caller's address given to another pod at once: the new pod has none of the old one's rights, in the mesh or outside it")
 def caller_address_reused(mesh):
     after, asked, shortest = Aftermath(mesh, "caller-address"), 0, 60.0

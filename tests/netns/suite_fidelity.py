@@ -88,6 +88,40 @@ def server_first(mesh):
     return "%d connections" % (2 * len(ROUTES))
 
 
+@case("callers behind one address that use the very ports from which ztunnel delivers are served and stay so, each by itself")
+def same_ports(mesh):
+    caller, server, count, alike = "outside/plain", "production/httpbin", 0, 0
+    for family in (4, 6):
+        own, target = (mesh.ips(pod)[0 if family == 4 else 1] for pod in (caller, server))
+        listener, pairs = wire.listen(mesh, server, family), []
+
+        def dial(port):
+            return socket.create_connection((target, listener.getsockname()[1]), wire.STALL_LIMIT_S, (own, port))
+
+        try:
+            # Spread over all of them, as ztunnel's go up one by one from any.
+            for port in range(61000, 65536, 9):
+                near = in_netns(netns_path(mesh.netns(caller)), lambda: dial(port))
+                pairs.append((near, None))
+                far, source = listener.accept()
+                far.settimeout(wire.STALL_LIMIT_S)
+                pairs[-1] = (near, far)
+                expect(source[0] == own, "the server sees %s" % source[0])
+            alike += len({near.getsockname()[1] for near, _ in pairs} & {far.getpeername()[1] for _, far in pairs})
+            for near, far in pairs:
+                for sends, hears in ((near, far), (far, near)):
+                    token = os.urandom(16)
+                    sends.sendall(token)
+                    expect(hears.recv(100) == token, "bytes of another connection, or none")
+            count += len(pairs)
+        finally:
+            listener.close()
+            for sock in (end for pair in pairs for end in pair if end):
+                sock.close()
+    expect(alike >= 10, "only %d deliveries had a port that the caller had too: nothing was tried" % alike)
+    return "%d connections, %d deliveries from a port that the caller had as well" % (count, alike)
+
+
 @case("UDP passes untouched: content, sizes and addresses, and it is what it was on the wire")
 def udp(mesh):
     capture = Capture(mesh.lab, "udp")
@@ -142,44 +176,22 @@ def drain(mesh):
     return "%d bytes during the drain" % carried
 
 
-@case("a pod that the runtime removes says good-bye to its peers and ends its connections while its link still exists; an agent that "
-      "stands still holds no removal up, and peers find out by themselves")
+@case("a pod that the runtime removes says good-bye to its peers and ends its connections while its link still exists")
 def removed(mesh):
-    pod = LATECOMER.replace("latecomer", "leaver") % "production"
-    for told in (True, False):
-        mesh.apply(pod)
-        mesh.eventually(CALLER, "http://%s:8080/" % mesh.ips("production/leaver")[0], 200)
-        near, far = wire.connect(mesh, CALLER, "production/leaver")
-        peer = Peer(mesh, "production/leaver", context_of(mesh, "tester"))
-        with peer, near, far:
-            near.sendall(b"before")
-            expect(far.recv(100) == b"before", "no byte passed before the removal")
-            if told:
-                mesh.apply(without=["Pod/leaver"])
-                peer.read_until(GOAWAY)
-                log = wait_for("the agent's line about it", lambda: "pod is being removed" in agent_log(mesh, "node-a"), 5)
-                expect(log, "the agent was not told by the plugin")
-            else:
-                agent = mesh.lab.process("weft-agent on node-a")
-                agent.signal(signal.SIGSTOP)
-                try:
-                    mesh.apply(without=["Pod/leaver"])
-                finally:
-                    agent.signal(signal.SIGCONT)
-            # At once by the pod's proxy, or once PINGs have no answer any more.
-            expect(told_of_end(near, 5 if told else 60), "the caller was not told that the pod is gone")
-        expect("production/leaver" not in mesh.lab.data["pods"], "the pod is still there")
+    mesh.apply(LATECOMER.replace("latecomer", "leaver") % "production")
+    mesh.eventually(CALLER, "http://%s:8080/" % mesh.ips("production/leaver")[0], 200)
+    near, far = wire.connect(mesh, CALLER, "production/leaver")
+    peer = Peer(mesh, "production/leaver", context_of(mesh, "tester"))
+    with peer, near, far:
+        near.sendall(b"before")
+        expect(far.recv(100) == b"before", "no byte passed before the removal")
+        mesh.apply(without=["Pod/leaver"])
+        peer.read_until(GOAWAY)
+        log = wait_for("the agent's line about it", lambda: "pod is being removed" in agent_log(mesh, "node-a"), 5)
+        expect(log, "the agent was not told by the plugin")
+        expect(wire.told_of_end(near, 5), "the caller was not told that the pod is gone")
+    expect("production/leaver" not in mesh.lab.data["pods"], "the pod is still there")
     mesh.reset()
-
-
-def told_of_end(sock, limit_s):
-    sock.settimeout(limit_s)
-    try:
-        return sock.recv(1) == b""
-    except ConnectionResetError:
-        return True
-    except socket.timeout:
-        return False
 
 
 def agent_log(mesh, node):

@@ -275,10 +275,10 @@ def priorities(peer, count):
 
 
 # Row, name, the limits that end it, what one connection sends of how many, and how many of it an honest peer may. Requests faster
-# than their resets can arrive are more at once than was agreed to.
-FRAMES = ((2, "resets that a peer provokes", "resets protocol", refused_requests, 2000, 20),
+# than their resets can arrive are more at once than was agreed to, and nobody waits for what a reset has met.
+FRAMES = ((2, "resets that a peer provokes", "resets protocol no_progress", refused_requests, 2000, 20),
           (3, "header blocks without end", "header_block", endless_block, 2000, 0),
-          (4, "header blocks that unpack to much more", "resets protocol", bombs, 1000, 20),
+          (4, "header blocks that unpack to much more", "resets protocol no_progress", bombs, 1000, 20),
           (6, "SETTINGS", "control_frames", lambda peer, count: frame(SETTINGS, 0, b"\0\4\0\1\0\0") * count, 20000, 20),
           (7, "DATA without bytes", "no_progress", empty_data, 20000, 20),
           (9, "PRIORITY and WINDOW_UPDATE", "control_frames", priorities, 20000, 200))

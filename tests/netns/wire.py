@@ -47,6 +47,17 @@ def connect(mesh, caller, server, family=4):
         listener.close()
 
 
+def told_of_end(sock, limit_s):
+    """Whether the other side ends the connection in that time, in order or not."""
+    sock.settimeout(limit_s)
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    except socket.timeout:
+        return False
+
+
 def send(sock, size):
     """Sends that many bytes; returns their hash."""
     digest, left, view = hashlib.blake2b(), size, memoryview(PIECE)

@@ -109,6 +109,7 @@ def build_and_test(report, title, build, options, source, targets=(), names=(), 
         report.failed("%s: build" % title, "see above")
         return False
     say("-- %s: built (%.0f s)" % (title, done.seconds))
+    report.times.append("%s, build %.0f s" % (title, done.seconds))
     headline("%s: tests" % title)
     tally, seconds, failed = run_tests(build, names, multiplier, test_limit_s, env, nice)
     report.add(tally, seconds, title)

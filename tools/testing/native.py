@@ -65,6 +65,7 @@ def main():
         report.failed("build", "no end after %d s" % BUILD_LIMIT_S if done.timed_out else "the compiler's words are above")
         return report.finish()
     say("-- built (%.0f s)" % done.seconds)
+    report.times.append("build %.0f s" % done.seconds)
     if args.build_only:
         return 0
 

@@ -8,6 +8,8 @@ import threading
 import time
 
 _SUM = re.compile(r"(\d+) passed, (\d+) failed, (\d+) skipped$")
+_FAILED = re.compile(r"FAILED +(.*)$")
+_FAILURES_TOLD = 20  # of a step, at the end of the run; all of them stand where they happened
 _GRACE_S = 60  # between asking a step to end and killing it: a namespace suite takes its labs down in that time
 
 
@@ -30,10 +32,12 @@ class Tally:
 
 
 class Finished:
-    """How a step ended: exit status, the last sum it printed (None without one), whether its time was up."""
+    """How a step ended: exit status, the last sum it printed (None without one), what it said had failed and the first line
+    of why, whether its time was up."""
 
-    def __init__(self, status, tally, timed_out, seconds):
-        self.status, self.tally, self.timed_out, self.seconds = status, tally, timed_out, seconds
+    def __init__(self, status, tally, failures, timed_out, seconds):
+        self.status, self.tally, self.failures = status, tally, failures
+        self.timed_out, self.seconds = timed_out, seconds
 
 
 def say(text):
@@ -68,9 +72,15 @@ def run(argv, limit_s, cwd=None, env=None, nice=0):
     for thread in (killer, timer):
         thread.daemon = True
     timer.start()
-    tally = None
+    tally, failures, before = None, [], ""
     try:
         for line in process.stdout:
+            failed, why = _FAILED.match(line), _FAILED.match(before)
+            if failed and len(failures) < _FAILURES_TOLD:
+                failures.append(failed.group(1).strip())
+            elif why and failures and line.startswith(" "):
+                failures[-1] += ": " + line.strip()
+            before = line
             found = Tally.parse(line)
             if found:
                 tally = found
@@ -88,19 +98,22 @@ def run(argv, limit_s, cwd=None, env=None, nice=0):
     finally:
         timer.cancel()
         killer.cancel()
-    return Finished(status, tally, timed_out.is_set(), time.monotonic() - began)
+    return Finished(status, tally, failures, timed_out.is_set(), time.monotonic() - began)
 
 
 class Report:
-    """All steps of a run. `finish` prints what failed, then the sum as the last line, and returns the exit status."""
+    """All steps of a run. `finish` prints what took how long and what failed, then the sum as the last line, and returns the
+    exit status."""
 
     def __init__(self):
         self.tally = Tally()
-        self.trouble = []
+        self.trouble, self.times = [], []
         self.began = time.monotonic()
 
     def add(self, tally, seconds=None, name=""):
         self.tally.add(tally)
+        if seconds is not None:
+            self.times.append("%s %.0f s" % (name, seconds))
         if name:
             say("-- %s: %s%s" % (name, tally, "" if seconds is None else "  (%.0f s)" % seconds))
 
@@ -131,7 +144,7 @@ class Report:
         if done.tally:
             self.add(done.tally, done.seconds, name)
             if done.tally.failed:
-                self.trouble.append("%s: %d failed" % (name, done.tally.failed))
+                self.trouble += ["%s: %s" % (name, what) for what in done.failures or ["%d failed" % done.tally.failed]]
         if done.timed_out:
             self.failed(name, "no end after %d s" % limit_s)
         elif not done.tally:
@@ -141,6 +154,8 @@ class Report:
         return bool(done.tally) and not done.status and not done.timed_out and not done.tally.failed
 
     def finish(self):
+        if len(self.times) > 1:
+            say("times: " + ", ".join(self.times))
         for line in self.trouble:
             say("FAILED  " + line)
         if self.tally.passed == 0 and self.tally.failed == 0:
