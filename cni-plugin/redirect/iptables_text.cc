@@ -98,7 +98,7 @@ void replace_table(std::string& out, Table table, AddressFamily family, const Op
   out += fmt::format("*{}\n", table_name(table));
   std::vector<std::string_view> wanted;
   for (const Hook hook : kHooks) {
-    if (fill_chain(rules, hook)) wanted.push_back(our_chain(hook));
+    if (has_chain(rules, hook)) wanted.push_back(our_chain(hook));
   }
   // Makes the chain, or empties it.
   for (const auto chain : wanted) out += fmt::format(":{} - [0:0]\n", chain);
@@ -109,7 +109,7 @@ void replace_table(std::string& out, Table table, AddressFamily family, const Op
       if (rule.hook != hook || !rule.is_addition()) continue;
       out += fmt::format("-I {} {} {}", builtin_chain(hook), position++, rule_text(rule, family, options));
     }
-    if (fill_chain(rules, hook)) out += fmt::format("-I {} {} -j {}\n", builtin_chain(hook), position, our_chain(hook));
+    if (has_chain(rules, hook)) out += fmt::format("-I {} {} -j {}\n", builtin_chain(hook), position, our_chain(hook));
   }
   for (const auto& rule : rules) {
     if (rule.is_addition()) continue;

@@ -111,11 +111,11 @@ void replace_table(std::string& out, Table table, const Options& options) {
     out += fmt::format("\tchain {0} {{\n\t\ttype {1} hook {0} priority {2}; policy accept;\n", name,
                        hook == Hook::kPrerouting ? base.prerouting : base.output, base.priority);
     write_rules(out, rules, hook, true, options);
-    if (fill_chain(rules, hook)) out += fmt::format("\t\tjump istio-{}\n", name);
+    if (has_chain(rules, hook)) out += fmt::format("\t\tjump istio-{}\n", name);
     out += "\t}\n";
   }
   for (const Hook hook : kHooks) {
-    if (!fill_chain(rules, hook)) continue;
+    if (!has_chain(rules, hook)) continue;
     out += fmt::format("\tchain istio-{} {{\n", hook_name(hook));
     write_rules(out, rules, hook, false, options);
     out += "\t}\n";

@@ -103,7 +103,7 @@ std::vector<Rule> rules_of(Table table, const Options& options) {
   return {};
 }
 
-bool fill_chain(const std::vector<Rule>& rules, Hook hook) {
+bool has_chain(const std::vector<Rule>& rules, Hook hook) {
   return std::any_of(rules.begin(), rules.end(),
                      [hook](const Rule& rule) { return rule.hook == hook && !rule.is_addition(); });
 }

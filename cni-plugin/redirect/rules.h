@@ -76,8 +76,8 @@ struct Rule {
 
 // The rules of a table in order of their chains; none: the table is not wanted.
 std::vector<Rule> rules_of(Table table, const Options& options);
-// Whether some of `rules` belong into istio-cni's chain of that hook; else there is no such chain.
-bool fill_chain(const std::vector<Rule>& rules, Hook hook);
+// Whether some of a table's `rules` belong into istio-cni's chain of that hook; else there is no such chain.
+bool has_chain(const std::vector<Rule>& rules, Hook hook);
 inline constexpr Table kTables[] = {Table::kMangle, Table::kNat, Table::kRaw};
 
 }  // namespace weft::cni::redirect

@@ -102,7 +102,7 @@ TEST_CASE("a delivery and a connection of the caller itself from the same addres
         if (!delivered_first) deliver();
         CHECK(passes(far, caught));
         CHECK(passes(served, near));
-        // One ends, and then there is none of its bytes left that the other could have.
+        // Nor does the end of one concern the other.
         near.reset();
         CHECK(passes(caught, far));
       }
