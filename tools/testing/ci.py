@@ -16,7 +16,7 @@ FUZZ_S = 60
 TEST_LIMIT_S, DEMO_LIMIT_S, SANITIZER_LIMIT_S, RELEASE_LIMIT_S, SMOKE_LIMIT_S = 1800, 300, 1200, 900, 480
 ENGINES_LIMIT_S, PLANTED_LIMIT_S, SANITIZED_TESTS_LIMIT_S = 480, 600, 900
 # What one takes on two processors, and what must be left of the budget for it to begin.
-DEMO_S, PLANTED_S, ENGINE_S, RELEASE_S, SMOKE_S, ASAN_S, TSAN_S, SANITIZED_S = 20, 60, 120, 400, 30, 900, 600, 120
+DEMO_S, PLANTED_S, ENGINE_S, RELEASE_S, SMOKE_S, ASAN_S, TSAN_S, SANITIZED_S = 20, 60, 120, 400, 30, 900, 700, 60
 SANITIZED_SEEDS = 50
 SMOKE = ["shop"]  # the namespace suite that says whether a build works at all
 SANITIZED = ["shop", "fidelity"]
