@@ -87,7 +87,8 @@ def run_suite(name, module, cases, build, forced, tally):
             except Skip as why:
                 tally.line("skipped", title, time.monotonic() - began, str(why))
             except Exception as problem:  # whatever a case raises is its failure
-                text = str(problem) if isinstance(problem, (LabError, AssertionError)) else traceback.format_exc()
+                known = isinstance(problem, (LabError, AssertionError))
+                text = str(problem) if known else "%r\n%s" % (problem, traceback.format_exc())
                 tally.line("FAILED", title, time.monotonic() - began, text + "\nlogs: " + keep_logs(lab, shell))
                 repair(mesh, LabError)
     finally:
