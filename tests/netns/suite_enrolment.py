@@ -5,6 +5,7 @@ import secrets
 from harness import Capture, case, enrolment, evidence, expect, get, monotonic, wait_for
 from lab_lib import capture
 from lab_lib.shell import write_file
+from suite_failures import log_of
 
 SCENARIO = "policies"
 ROUNDS = 20
@@ -152,11 +153,6 @@ def back_and_forth(mesh):
     expect(len(got["failures"]) < ROUNDS, "requests fail where a label changes: %s" % got["failures"][:5])
 
 
-def agent_log(mesh, node):
-    with open(os.path.join(mesh.lab.folder, node, "weft-agent.log"), errors="replace") as handle:
-        return handle.read()
-
-
 @case("the object of a running pod goes away for a moment under traffic, %d times: no byte of it is plain meanwhile" % VANISHINGS)
 def object_vanishes(mesh):
     mesh.eventually("production/client", "http://web.production/", 200)
@@ -171,9 +167,9 @@ def object_vanishes(mesh):
     left = "pod left the mesh"
     try:
         for _ in range(VANISHINGS):
-            begun = agent_log(mesh, "node-a").count(left)
+            begun = log_of(mesh, "node-a", "weft-agent").count(left)
             write_file(path, "---\n".join(rest))
-            wait_for("the agent to forget the pod", lambda: agent_log(mesh, "node-a").count(left) > begun, 20)
+            wait_for("the agent to forget the pod", lambda: log_of(mesh, "node-a", "weft-agent").count(left) > begun, 20)
             write_file(path, whole)
             mesh.eventually("production/client", "http://web.production/", 200, limit_s=20)
     finally:

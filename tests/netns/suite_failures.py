@@ -202,8 +202,8 @@ def write(path, text):
     os.replace(path + ".new", path)
 
 
-def log_of(mesh, node):
-    with open(os.path.join(mesh.lab.folder, node, "ztunnel.log"), errors="replace") as handle:
+def log_of(mesh, node, program="ztunnel"):
+    with open(os.path.join(mesh.lab.folder, node, program + ".log"), errors="replace") as handle:
         return handle.read()
 
 

@@ -11,7 +11,7 @@ import wire
 from harness import Capture, case, expect, fabric, get, in_netns, netns_path, wait_for
 from peer import GOAWAY, Peer, context_of
 from lab_lib.shell import run
-from suite_failures import LATECOMER
+from suite_failures import LATECOMER, log_of
 from wire import MIB, Task
 
 SCENARIO = "policies"
@@ -190,16 +190,10 @@ def removed(mesh):
         expect(far.recv(100) == b"before", "no byte passed before the removal")
         mesh.apply(without=["Pod/leaver"])
         peer.read_until(GOAWAY)
-        log = wait_for("the agent's line about it", lambda: "pod is being removed" in agent_log(mesh, "node-a"), 5)
-        expect(log, "the agent was not told by the plugin")
+        wait_for("the agent to be told by the plugin", lambda: "pod is being removed" in log_of(mesh, "node-a", "weft-agent"), 5)
         expect(wire.told_of_end(near, 5), "the caller was not told that the pod is gone")
     expect("production/leaver" not in mesh.lab.data["pods"], "the pod is still there")
     mesh.reset()
-
-
-def agent_log(mesh, node):
-    with open(os.path.join(mesh.lab.folder, node, "weft-agent.log"), errors="replace") as handle:
-        return handle.read()
 
 
 def dial_queue(mesh, caller, server, address, port):

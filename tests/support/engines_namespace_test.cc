@@ -64,6 +64,7 @@ Task<void> other_namespace(Engine& engine) {
   auto seen = co_await (*listener)->accept({});
   REQUIRE(seen);
   CHECK(seen->peer.ip() == *spoofed.spoofed_source);
+  CHECK(seen->peer.port() >= 61000);  // none that Linux gives to a client's own connections by default
 }
 
 // How many of `wanted` short connections in a row come about. The caller ends each first, so that its port is in TIME_WAIT.
